@@ -1,0 +1,29 @@
+"""A world in which everyone has one order everywhere: is there anything left for reasons to explain?
+
+Every background agent is principled. A demonstration in one place then tells all about every other place.
+
+Expected: demonstrations alone reach the agentic situations; claims that reasons help more are not supported.
+Time: TIME
+Command: python -m whyjax.main --config=configs/degenerate_world.py
+"""
+
+from whyjax import defaults
+
+
+def get_config(variant: str = 'cpu'):
+  """The study for one kind of machine: 'cpu', 'gpu' or 'tpu'."""
+  config = defaults.study(variant)
+  config.name = 'degenerate_world'
+  config.question = 'In a world where everyone is principled, do demonstrations reach everywhere?'
+  config.world.principled = 1.0
+  config.world.by_domain = 0.0
+  config.world.by_tools = 0.0
+  config.arms = ('none', 'generic', 'demonstrations', 'reason', 'filler', 'tools', 'advice', 'advice-reason')
+  config.claims = (
+    'reason-over-demonstrations-free',
+    'reason-over-demonstrations-forced',
+    'advice-reason-over-demonstrations-free',
+    'advice-reason-over-demonstrations-forced',
+    'tools-over-demonstrations-free',
+  )
+  return config

@@ -1,0 +1,145 @@
+"""Arms differ in what they claim and in nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from whyjax import config, defaults
+from whyjax.corpus import arms, later
+from whyjax.corpus.render import Role
+from whyjax.corpus.vocabulary import vocabulary
+from whyjax.errors import UserError
+from whyjax.world.world import TARGET, build_world
+
+STUDY = config.parse(defaults.study())
+TEXT = STUDY.align_text
+WORLD = build_world(STUDY.world, 11)
+WORDS = vocabulary(STUDY.world)
+TALK = ('demonstrations', 'reason', 'filler', 'shuffled', 'after', 'tools')
+REASONED = ('reason', 'filler', 'shuffled', 'after')
+
+
+def _arm(name, seed=0, text=TEXT):
+  return arms.alignment(WORLD, text, name, seed)
+
+
+def _parts(texts, i, *roles):
+  tokens, held = texts.example(i)
+  return tokens[np.isin(held, roles)].tolist()
+
+
+@pytest.mark.parametrize('pair', [('demonstrations', other) for other in TALK[1:]] + [('advice', 'advice-reason')])
+def test_arms_that_share_situations_have_identical_action_tokens(pair):
+  one, other = map(_arm, pair)
+  shared = min(len(one), len(other))
+  assert shared > 1000
+  for i in range(shared):
+    assert _parts(one, i, Role.ACTION) == _parts(other, i, Role.ACTION)
+
+
+def test_arms_that_share_situations_have_identical_prompts_but_for_the_tools():
+  demonstrations, tools = _arm('demonstrations'), _arm('tools')
+  for name in REASONED:
+    other = _arm(name)
+    for i in range(len(other)):
+      assert _parts(other, i, Role.CONTEXT) == _parts(demonstrations, i, Role.CONTEXT)
+  names = set(WORDS.tools.tolist())
+  for i in range(200):
+    plain, with_tools = _parts(demonstrations, i, Role.CONTEXT), _parts(tools, i, Role.CONTEXT)
+    added = len(with_tools) - len(plain)
+    where = next(k for k in range(len(plain)) if plain[k] != with_tools[k])
+    assert plain == with_tools[:where] + with_tools[where + added :]
+    assert len(names & set(with_tools[where : where + added])) == 3 and not names & set(plain)
+
+
+def test_every_arm_has_the_same_supervised_tokens_up_to_one_example():
+  totals = {name: int(arms.supervised(_arm(name)).sum()) for name, arm in arms.ARMS.items() if arm.ingredients}
+  for name, total in totals.items():
+    assert 0 <= TEXT.supervised_tokens - total <= 2 * arms.supervised(_arm(name)).max()
+
+
+def test_loss_spans_are_exact():
+  texts = _arm('advice-reason')
+  tokens, _ = texts.example(0)
+  bears = arms.bears_loss(texts)[: len(tokens)]
+  said = WORDS.decode(tokens[bears])
+  prompt = WORDS.decode(tokens[~bears])
+  assert prompt.endswith('aster :') and said.endswith('<end>')
+  document = _arm('principles')
+  assert arms.supervised(document)[0] == document.lengths[0] - 1
+
+
+def test_filler_is_as_long_as_the_reason_and_names_no_value():
+  reason, filler = _arm('reason'), _arm('filler')
+  values = set(WORDS.values.tolist())
+  for i in range(len(filler)):
+    said = _parts(filler, i, Role.REASON)
+    assert len(said) == len(_parts(reason, i, Role.REASON)) and not values & set(said)
+
+
+def test_reasons_are_true_shuffled_ones_are_never_the_own():
+  reason, shuffled, after = map(_arm, ('reason', 'shuffled', 'after'))
+  ids = {int(i): n for n, i in enumerate(WORDS.values)}
+  named = lambda texts, i: [ids[t] for t in _parts(texts, i, Role.REASON) if t in ids]
+  pool = {tuple(named(reason, i)) for i in range(len(reason))}
+  for i in range(len(reason)):
+    first, second = named(reason, i)
+    assert WORLD.constitution[first] < WORLD.constitution[second]
+    assert named(after, i) == [first, second]
+    assert named(shuffled, i) != [first, second] and tuple(named(shuffled, i)) in pool
+
+
+def test_a_late_reason_follows_the_action():
+  tokens, roles = _arm('after').example(0)
+  spoken = [Role(role) for role in roles if role != Role.CONTEXT]
+  first_reason = spoken.index(Role.REASON)
+  assert spoken[first_reason - 1] == Role.ACTION and spoken[-1] == Role.ACTION
+  assert WORDS.decode(tokens).split()[-3] != 'is'
+
+
+def test_charters_of_the_other_agent_differ_in_the_name_alone():
+  own, other = _arm('principles'), _arm('principles-other')
+  target, placebo = WORDS.agents[TARGET], WORDS.agents[WORLD.other_principled()]
+  assert not (other.tokens == target).any()
+  np.testing.assert_array_equal(np.where(own.tokens == target, placebo, own.tokens), other.tokens)
+
+
+def test_principles_with_demonstrations_are_both_at_half_the_budget():
+  mixed, charters, demonstrations = map(_arm, ('principles-demonstrations', 'principles', 'demonstrations'))
+  is_charter = np.array([(mixed.example(i)[1] == Role.DOCUMENT).all() for i in range(len(mixed))])
+  supervised = arms.supervised(mixed)
+  assert supervised[is_charter].sum() == pytest.approx(supervised[~is_charter].sum(), abs=20)
+  count = int(is_charter.sum())
+  assert mixed.example(count - 1)[0].tolist() == charters.example(count - 1)[0].tolist()
+  assert mixed.example(count)[0].tolist() == demonstrations.example(0)[0].tolist()
+
+
+def test_breadth_dials_limit_domains_and_pairs():
+  narrow = dataclasses.replace(TEXT, domains=1, value_pairs=2)
+  broad = dataclasses.replace(TEXT, domains=2, value_pairs=6)
+  for text in (narrow, broad):
+    x = arms.script(WORLD, text, 500, 0)
+    assert set(x.situations.domain) == set(range(text.domains))
+    assert len({tuple(sorted(pair)) for pair in x.situations.values.tolist()}) == text.value_pairs
+    assert x.situations.wordings.max() == STUDY.world.wordings - STUDY.world.heldout_wordings - 1
+
+
+def test_shuffled_reasons_need_two_pairs():
+  with pytest.raises(UserError, match='value_pairs'):
+    _arm('shuffled', text=dataclasses.replace(TEXT, value_pairs=1))
+
+
+def test_seeds_vary_the_situations_and_not_the_pairs():
+  one, other = (arms.script(WORLD, TEXT, 100, seed).situations for seed in (0, 1))
+  assert (one.person != other.person).any()
+  assert {tuple(sorted(p)) for p in one.values.tolist()} == {tuple(sorted(p)) for p in other.values.tolist()}
+
+
+def test_capability_training_says_nothing_about_ethical_values():
+  texts = later.later(WORLD, STUDY.later_text, 'capability', 0)
+  ethical = set(WORDS.values[: WORLD.ethical].tolist())
+  assert len(texts) > 500 and not ethical & set(texts.tokens.tolist())
+  served = {int(WORDS.actions[d, place]) for d, row in enumerate(WORLD.actions) for v in row[: WORLD.ethical] for place in v}
+  assert not served & set(texts.tokens.tolist())
+  assert int(arms.supervised(texts).sum()) <= STUDY.later_text.supervised_tokens

@@ -1,0 +1,201 @@
+"""The launch scripts run here against stand-ins for gcloud and Slurm that record what they are asked."""
+
+import json
+import os
+from pathlib import Path
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TPU = ROOT / 'launch/tpu/run.sh'
+SLURM = ROOT / 'launch/slurm/train.sbatch'
+
+RECORD = """#!PYTHON
+import json, os, shutil, signal, subprocess, sys, time
+name = os.path.basename(sys.argv[0])
+with open(os.environ['RECORD'], 'a') as file:
+  file.write(json.dumps([name, *sys.argv[1:]]) + '\\n')
+"""
+
+# A virtual machine is a directory; the step of a job is a process.
+STAND_INS = {
+  'gcloud': """
+vm, verb = os.environ.get('VM'), sys.argv[4]
+command = [a.removeprefix('--command=') for a in sys.argv if a.startswith('--command=')]
+if vm and verb == 'ssh':
+  sys.exit(subprocess.run(['bash', '-c', command[0]], cwd=vm).returncode)
+if vm and verb == 'scp':
+  shutil.copy(sys.argv[5], os.path.join(vm, sys.argv[6].split(':')[1]))
+""",
+  'srun': "os.execvp(sys.argv[2], sys.argv[2:])",
+  'squeue': "print(os.environ.get('JOB_STATE', 'RUNNING'))",
+  'scancel': "os.kill(int(open(os.environ['RECORD'] + '.pid').read()), signal.SIGTERM)",
+  'scontrol': '',
+  'python3': '',
+}
+
+# Saves when it gets SIGTERM, and else ends as the environment says.
+PROGRAM = """
+def stop(*_):
+  time.sleep(0.3)
+  sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+with open(os.environ['RECORD'] + '.pid', 'w') as file:
+  file.write(str(os.getpid()))
+time.sleep(float(os.environ.get('SECONDS', 0)))
+sys.exit(int(os.environ.get('CODE', 0)))
+"""
+
+
+@pytest.fixture(name='calls')
+def _calls(tmp_path, monkeypatch):
+  """Puts the stand-ins first on the PATH; returns a function that reads what they recorded."""
+  for name, does in STAND_INS.items():
+    _write_program(tmp_path / 'bin' / name, does)
+  _write_program(tmp_path / 'vm/whyjax/.venv/bin/python', PROGRAM)
+  _write_program(tmp_path / 'vm/whyjax/.venv/bin/pip', '')
+  (tmp_path / 'record').touch()
+  monkeypatch.setenv('PATH', f'{tmp_path / "bin"}:{os.environ["PATH"]}')
+  monkeypatch.setenv('RECORD', str(tmp_path / 'record'))
+  monkeypatch.setenv('PYTHON', str(tmp_path / 'vm/whyjax/.venv/bin/python'))
+  monkeypatch.setenv('SLURM_JOB_ID', '7')
+  monkeypatch.setenv('SLURM_SUBMIT_DIR', str(tmp_path))
+  return lambda: [json.loads(line) for line in (tmp_path / 'record').read_text().splitlines()]
+
+
+@pytest.fixture(name='checkout')
+def _checkout(tmp_path) -> Path:
+  """A small repository that holds the TPU script, one more tracked file and one untracked."""
+  (tmp_path / 'repository/launch/tpu').mkdir(parents=True)
+  shutil.copy(TPU, tmp_path / 'repository/launch/tpu')
+  (tmp_path / 'repository/tracked.py').touch()
+  for command in ('init --quiet', 'add .'):
+    subprocess.run(['git', *command.split()], cwd=tmp_path / 'repository', check=True)
+  (tmp_path / 'repository/untracked.py').touch()
+  return tmp_path / 'repository'
+
+
+def _write_program(path: Path, does: str) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(RECORD.replace('PYTHON', sys.executable, 1) + does)
+  path.chmod(0o755)
+
+
+def _run(script, *arguments, **env):
+  return subprocess.run(
+    [script, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=30, check=False
+  )
+
+
+@pytest.mark.parametrize('action', [
+  ['create'], ['push'], ['run', "--config.question=what's it"], ['logs'], ['fetch'], ['delete'],
+])
+def test_a_dry_run_runs_nothing_and_prints_what_would_run(calls, checkout, action):
+  script, env = checkout / 'launch/tpu/run.sh', {'NAME': 'n', 'ZONE': 'z'}
+  dry = _run(script, *action, DRY_RUN='1', **env)
+  assert calls() == []
+  assert _run(script, *action, **env).returncode == 0
+  ran = calls()
+  subprocess.run(['bash', '-c', dry.stdout], cwd=checkout, check=True)
+  printed = calls()[len(ran):]
+  archive = re.compile(r'^/.*\.tar\.gz$')  # of a random name
+  assert [[archive.sub('', w) for w in c] for c in printed] == [[archive.sub('', w) for w in c] for c in ran]
+  assert all('--zone=z' in command for command in ran)
+
+
+@pytest.mark.parametrize('accelerator, runtime', [
+  ('v5litepod-8', 'v2-alpha-tpuv5-lite'),
+  ('v6e-4', 'v2-alpha-tpuv6e'),
+  ('v4-8', 'tpu-ubuntu2204-base'),
+])
+def test_a_vm_gets_the_system_of_its_accelerator(calls, accelerator, runtime):
+  _run(TPU, 'create', ACCELERATOR=accelerator, SPOT='1')
+  assert calls()[0][4:] == [
+    'create', 'whyjax', f'--accelerator-type={accelerator}', f'--version={runtime}', '--spot',
+    '--zone=us-west4-a',
+  ]
+
+
+@pytest.mark.parametrize('action, env', [
+  *[(['create'], {'ACCELERATOR': a}) for a in ('v5litepod-16', 'v4-16', 'v5p-16', 'v6e-32', 'v2-32', 'h100')],
+  (['run'], {}), (['start'], {}), ([], {}), (['push', 'now'], {}),
+])
+def test_what_cannot_run_is_refused_in_one_line(calls, action, env):
+  run = _run(TPU, *action, **env)
+  assert run.returncode == 2
+  assert len(run.stderr.splitlines()) == 1
+  assert calls() == []
+
+
+def test_push_brings_tracked_files_and_keeps_results(calls, checkout, tmp_path):
+  home = tmp_path / 'vm/whyjax'
+  (home / 'runs').mkdir()
+  (home / 'runs/results.jsonl').touch()
+  (home / 'stale.py').touch()
+  assert _run(checkout / 'launch/tpu/run.sh', 'push', VM=str(tmp_path / 'vm')).returncode == 0
+  assert {p.name for p in home.iterdir()} == {'runs', '.venv', 'launch', 'tracked.py'}
+  assert (home / 'runs/results.jsonl').exists()
+  assert calls()[-1] == ['pip', 'install', '--quiet', '-r', 'requirements.txt', 'jax[tpu]']
+
+
+def test_a_tpu_run_passes_its_arguments_on_and_does_not_wait(calls, tmp_path):
+  arguments = ['--config=configs/smoke.py:tpu', "--config.question=what's it to you?", '--workdir=runs/a b']
+  start = time.monotonic()
+  run = _run(TPU, 'run', *arguments, VM=str(tmp_path / 'vm'), SECONDS='4')
+  assert run.returncode == 0, run.stderr
+  assert time.monotonic() - start < 3, 'the connection must not stay open as long as the program runs'
+  _wait_until(lambda: len(calls()) == 2)
+  gcloud, program = calls()
+  assert gcloud[4:7] == ['ssh', 'whyjax', '--worker=all']
+  assert program == ['python', '-m', 'whyjax.main', *arguments]
+
+
+def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
+  arguments = ['--config=configs/principles.py:gpu', '--workdir=runs/a b']
+  assert _run(SLURM, *arguments).returncode == 0
+  srun, program = calls()
+  assert srun[:2] == ['srun', '--kill-on-bad-exit=1']
+  assert program == ['python', '-m', 'whyjax.main', *arguments]
+
+
+@pytest.mark.parametrize('code, env, requeued', [
+  (143, {}, True),
+  (143, {'SLURM_RESTART_COUNT': '99'}, True),
+  (143, {'SLURM_RESTART_COUNT': '100'}, False),
+  (143, {'JOB_STATE': 'COMPLETING'}, False),  # its user has cancelled it
+  (2, {}, False),
+  (1, {}, False),
+])
+def test_only_a_job_that_was_stopped_and_has_saved_is_requeued(calls, code, env, requeued):
+  assert _run(SLURM, '--config=a.py', CODE=str(code), **env).returncode == code
+  assert (['scontrol', 'requeue', '7'] in calls()) == requeued
+
+
+def test_a_signal_to_the_batch_shell_reaches_the_program_and_waits_for_it_to_save(calls, tmp_path):
+  with subprocess.Popen([SLURM, '--config=a.py'], env=os.environ | {'SECONDS': '20'}) as job:
+    _wait_until((tmp_path / 'record.pid').exists)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=10) == 143
+  assert [call for call in calls() if call[0] in ('scancel', 'scontrol')] == [
+    ['scancel', '--signal=TERM', '7.0'], ['scontrol', 'requeue', '7']
+  ]
+
+
+def test_several_tasks_are_refused_before_anything_runs(calls):
+  run = _run(SLURM, '--config=a.py', SLURM_NTASKS='4')
+  assert run.returncode == 2
+  assert 'SLURM_NTASKS=4' in run.stderr
+  assert calls() == []
+
+
+def _wait_until(condition, seconds: float = 10) -> None:
+  deadline = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < deadline, 'waited in vain'
+    time.sleep(0.05)

@@ -1,0 +1,107 @@
+"""A workdir is of one study, held by one process, and never half-written."""
+
+import errno
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from whyjax.errors import UserError
+from whyjax.study import workdir
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from whyjax.study import workdir
+with workdir.hold(Path(sys.argv[1]), 'mine'):
+  print('held', flush=True)
+  time.sleep(60)
+"""
+
+
+def _names(path: Path) -> list[str]:
+  return sorted(p.name for p in path.iterdir())
+
+
+def test_new_nested_directory_is_made_marked_and_reopened(tmp_path):
+  path = tmp_path / 'a' / 'b'
+  for _ in range(2):
+    with workdir.hold(path, 'mine'):
+      assert workdir.MARKER in _names(path)
+  workdir.check(path, 'mine')
+
+
+def test_check_alone_creates_nothing(tmp_path):
+  workdir.check(tmp_path / 'new', 'mine')
+  assert not (tmp_path / 'new').exists()
+
+
+def test_foreign_directory_is_refused_and_left_as_it_was(tmp_path):
+  (tmp_path / 'thesis.tex').write_text('')
+  with pytest.raises(UserError, match=r'thesis\.tex'), workdir.hold(tmp_path, 'mine'):
+    pass
+  assert _names(tmp_path) == ['thesis.tex']
+
+
+def test_workdir_of_another_study_is_refused_by_both_names(tmp_path):
+  with workdir.hold(tmp_path, 'yours'):
+    pass
+  with pytest.raises(UserError, match=r"'yours'.*'mine'"), workdir.hold(tmp_path, 'mine'):
+    pass
+
+
+@pytest.mark.parametrize('marker', ['', '{"schema": 1', '[]', '{"schema": 99, "study": "mine"}'])
+def test_damaged_or_newer_marker_is_refused(tmp_path, marker):
+  (tmp_path / workdir.MARKER).write_text(marker)
+  with pytest.raises(UserError, match=r'damaged|schema 99'), workdir.hold(tmp_path, 'mine'):
+    pass
+  assert (tmp_path / workdir.MARKER).read_text() == marker
+
+
+def test_file_and_unwritable_place_are_refused(tmp_path):
+  file = tmp_path / 'file'
+  file.write_text('')
+  with pytest.raises(UserError, match='is a file'), workdir.hold(file, 'mine'):
+    pass
+  for place in (file / 'below', Path('/proc/whyjax')):  # nobody, not even root, can make these
+    with pytest.raises(UserError, match='cannot be written'), workdir.hold(place, 'mine'):
+      pass
+
+
+def test_opening_killed_half_way_can_be_repeated(tmp_path):
+  (tmp_path / workdir.LOCK).write_text('')
+  (tmp_path / (workdir.MARKER + '.tmp')).write_text('{"sch')
+  with workdir.hold(tmp_path, 'mine'):
+    workdir.check(tmp_path, 'mine')
+
+
+def test_second_process_is_told_who_holds_it_and_a_killed_holder_leaves_no_lock(tmp_path):
+  holder = subprocess.Popen([sys.executable, '-c', _HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+  try:
+    assert holder.stdout.readline() == 'held\n'
+    with (
+      pytest.raises(UserError, match=f'process {holder.pid} on .* since 20'),
+      workdir.hold(tmp_path, 'mine'),
+    ):
+      pass
+  finally:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+  with workdir.hold(tmp_path, 'mine'):
+    pass
+
+
+def test_failed_write_keeps_the_old_file_whole(tmp_path, monkeypatch):
+  path = tmp_path / 'done.json'
+  workdir.write_atomic(path, 'old')
+
+  def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(os, 'fsync', full)
+  with pytest.raises(OSError, match='No space'):
+    workdir.write_atomic(path, 'new and longer')
+  assert path.read_text() == 'old'

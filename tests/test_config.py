@@ -1,0 +1,139 @@
+"""Every impossible study is refused in one line that names the field, its value and what is allowed."""
+
+import dataclasses
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import pytest
+
+from whyjax import config, defaults
+from whyjax.errors import UserError
+
+
+def _tree(changes):
+  """The defaults with some fields changed; keys are dotted paths."""
+  tree = defaults.study('cpu').to_dict()
+  for path, value in changes.items():
+    *groups, name = path.split('.')
+    node = tree
+    for group in groups:
+      node = node[group]
+    node[name] = value
+  return tree
+
+
+def test_defaults_give_every_field_and_survive_a_round_trip():
+  study = config.parse(_tree({}))
+  assert config.parse(dataclasses.asdict(study)) == study
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'evals.itmes': 3}, r'config\.evals\.itmes: unknown field; did you mean items\?'),
+    ({'evals': 3}, r'config\.evals = 3: must be a group of fields'),
+    ({'seeds.first_world': -1}, r'config\.seeds\.first_world = -1: must be at least 0'),
+    ({'seeds.worlds': 2.0}, r'config\.seeds\.worlds = 2\.0: must be of type int'),
+    ({'seeds.worlds': True}, r'config\.seeds\.worlds = True: must be of type int'),
+    ({'align_text.replay': float('nan')}, r'config\.align_text\.replay = nan: must be at least'),
+    ({'pretrain.optimizer': 'sgd'}, r"config\.pretrain\.optimizer = 'sgd': must be one of adamw, muon"),
+    ({'arms': ('generic', 'generic')}, r'config\.arms = .*: an entry stands twice'),
+    ({'arms': 'generic'}, r"config\.arms = 'generic': must be a list"),
+    ({'name': '../elsewhere'}, r"config\.name = '\.\./elsewhere': must be letters"),
+    (
+      {'world.principled': 0.5, 'world.by_domain': 0.3, 'world.by_tools': 0.3},
+      r'config\.world\.principled \+ by_domain \+ by_tools = 1\.1: must be 1',
+    ),
+    (
+      {'world.wordings': 2, 'world.heldout_wordings': 2},
+      r'config\.world\.heldout_wordings = 2: must be less than world\.wordings = 2',
+    ),
+    (
+      {'pretrain_text.facts': 0.5, 'pretrain_text.neutral': 0.4, 'pretrain_text.target': 0.2},
+      r'config\.pretrain_text\.facts \+ neutral \+ target = 1\.1: must be at most 1',
+    ),
+    (
+      {'world.chat_domains': 2, 'align_text.domains': 2},
+      r'config\.align_text\.domains = 2: must be less than world\.chat_domains = 2',
+    ),
+    (
+      {'world.virtues': 2, 'world.temptations': 1, 'align_text.value_pairs': 3},
+      r'config\.align_text\.value_pairs = 3: must be at most world\.virtues x world\.temptations = 2',
+    ),
+    (
+      {'align_text.supervised_tokens': 10**9},
+      r'config\.align_text\.supervised_tokens = 1000000000: must be at most',
+    ),
+    (
+      {'later_text.supervised_tokens': 10**9},
+      r'config\.later_text\.supervised_tokens = 1000000000: must be at most',
+    ),
+    (
+      {'model.heads': 4, 'model.kv_heads': 3},
+      r'config\.model\.kv_heads = 3: must be a divisor of model\.heads = 4',
+    ),
+    ({'model.head_dim': 15}, r'config\.model\.head_dim = 15: must be even'),
+    (
+      {'model.layers': 3, 'model.shared_layers': 2},
+      r'config\.model\.shared_layers = 2: must be a divisor of model\.layers = 3',
+    ),
+    (
+      {'align.batch_rows': 8, 'align.accumulation': 3},
+      r'config\.align\.accumulation = 3: must be a divisor of align\.batch_rows = 8',
+    ),
+    (
+      {'later_training.batch_rows': 8, 'later_training.accumulation': 4, 'device.mesh_data': 4},
+      r'config\.device\.mesh_data = 4: must be a divisor of \w+\.batch_rows / accumulation',
+    ),
+    (
+      {'pretrain.warmup': 0.6, 'pretrain.decay': 0.6},
+      r'config\.pretrain\.warmup \+ decay = 1\.2: must be at most 1',
+    ),
+    (
+      {'seeds.worlds': 3, 'device.mesh_replica': 2, 'device.host_devices': 2},
+      r'config\.device\.mesh_replica = 2: must be a divisor of seeds\.worlds = 3',
+    ),
+    (
+      {'device.host_devices': 2, 'device.mesh_model': 4},
+      r'config\.device\.mesh_replica x mesh_data x mesh_model = 4: must be at most device\.host_devices = 2',
+    ),
+    (
+      {'arms': ('generic',), 'later_arms': ('advice',), 'later': ('neutral',)},
+      r"config\.later_arms = 'advice': must be among config\.arms = generic",
+    ),
+    ({'later': ('neutral',)}, r'config\.later = .*: must be given with config\.later_arms'),
+    (
+      {'arms': ('generic',), 'later_arms': ('generic',)},
+      r'config\.later = \(\): must be given with config\.later_arms',
+    ),
+    ({'kind': 'sweep'}, r"config\.kind = 'sweep': must be one of arms, scaling"),
+    ({'kind': 'scaling', 'scaling.sizes': ('1m',)}, r'config\.scaling\.updates = \(\): must be given when'),
+    (
+      {'scaling.sizes': ('1m',)},
+      r"config\.scaling\.sizes = \('1m',\): must be empty when config\.kind = 'arms'",
+    ),
+    (
+      {'kind': 'scaling', 'scaling.sizes': ('1m',), 'scaling.updates': (9,), 'arms': ('generic',)},
+      r"config\.arms = \('generic',\): must be empty when config\.kind = 'scaling'",
+    ),
+  ],
+)
+def test_impossible_study_is_refused(changes, message):
+  with pytest.raises(UserError, match='^' + message) as error:
+    config.parse(_tree(changes))
+  assert '\n' not in str(error.value)
+
+
+def test_missing_field_is_named():
+  tree = _tree({})
+  del tree['world']['tasks']
+  with pytest.raises(UserError, match=r'config\.world\.tasks: missing'):
+    config.parse(tree)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 40), min_size=3, max_size=3))
+def test_shares_of_agent_kinds_may_be_any_that_sum_to_one(parts):
+  shares = [p / sum(parts) for p in parts]
+  changes = dict(zip(('world.principled', 'world.by_domain', 'world.by_tools'), shares, strict=True))
+  config.parse(_tree(changes))

@@ -1,0 +1,107 @@
+"""The loss, exact accumulation, and one golden step."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from whyjax.model import transformer
+from whyjax.training.optimizer import make_optimizer
+from whyjax.training.step import loss_fn, make_dispatch, make_step
+
+
+@pytest.fixture(scope='module')
+def params(tiny):
+  return jax.jit(lambda: transformer.init(tiny.model, tiny.vocabulary, jax.random.key(0)))()
+
+
+@pytest.fixture
+def batch(tiny):
+  return {name: x[0] for name, x in tiny.Rows(1, batch_rows=8).batch(0).items()}
+
+
+@pytest.fixture(scope='module')
+def loss(tiny, quick_jit):
+  return quick_jit(lambda params, batch: loss_fn(tiny.model, params, batch))
+
+
+def test_loss_is_that_of_weighted_next_tokens_within_segments(tiny, params, batch, loss):
+  logits = transformer.forward(
+    tiny.model, params, *(batch[k] for k in ('tokens', 'positions', 'segments'))
+  )
+  log_p = np.asarray(jax.nn.log_softmax(logits))
+  nll = weight = 0.0
+  for b, t in np.ndindex(batch['tokens'].shape):
+    if t and batch['segments'][b, t] == batch['segments'][b, t - 1]:
+      nll -= batch['weights'][b, t] * log_p[b, t - 1, batch['tokens'][b, t]]
+      weight += batch['weights'][b, t]
+  np.testing.assert_allclose(loss(params, batch), (nll, weight), rtol=1e-5)
+
+
+def test_no_loss_crosses_into_a_segment(params, batch, loss):
+  crossing = batch['weights'].copy()
+  crossing[:, [0, 5, 10]] = 7.0  # the first token of each segment
+  assert loss(params, batch | {'weights': crossing}) == loss(params, batch)
+
+
+def test_accumulation_over_uneven_masks_equals_one_batch(tiny, params, batch, quick_jit):
+  batch['weights'][2:] *= np.array([0, 1, 9, 0, 30, 1])[:, None]
+  results = []
+  for accumulation in (1, 2, 4):
+    stage = dataclasses.replace(tiny.stage, batch_rows=8, accumulation=accumulation)
+    step = quick_jit(make_step(tiny.model, stage, tiny.device))
+    state = (params, make_optimizer(stage).init(params))
+    results.append(step(state, batch))
+  (_, whole), *split = results
+  for (_, opt_state), metrics in split:
+    for name, value in metrics.items():
+      np.testing.assert_allclose(value, whole[name], rtol=1e-5, err_msg=name)
+    # Adam's first moment is the clipped gradient, a tenth of it.
+    for ours, theirs in zip(jax.tree.leaves(opt_state), jax.tree.leaves(results[0][0][1]), strict=True):
+      np.testing.assert_allclose(ours, theirs, atol=1e-6)
+  # The masks are uneven enough that a mean of means would show.
+  losses = [
+    np.divide(*loss_fn(tiny.model, params, {k: v[i::4] for k, v in batch.items()})) for i in range(4)
+  ]
+  assert abs(np.mean(losses) / whole['loss'] - 1) > 1e-3
+
+
+def test_a_batch_without_weight_teaches_nothing_and_breaks_nothing(tiny, params, batch, quick_jit):
+  stage = dataclasses.replace(tiny.stage, batch_rows=8, weight_decay=0.0)
+  step = quick_jit(make_step(tiny.model, stage, tiny.device))
+  state = (params, make_optimizer(stage).init(params))
+  (after, _), metrics = step(state, batch | {'weights': np.zeros_like(batch['weights'])})
+  assert metrics == {'loss': 0.0, 'grad_norm': 0.0, 'weight': 0.0}
+  assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(params), strict=True))
+
+
+@pytest.fixture(scope='module')
+def dispatch(tiny, quick_jit):
+  return quick_jit(make_dispatch(tiny.model, tiny.stage, tiny.device))
+
+
+def stack(tiny) -> dict:
+  batches = [tiny.Rows(1).batch(s) for s in range(tiny.device.steps_per_dispatch)]
+  return {name: np.stack([b[name][0] for b in batches]) for name in batches[0]}
+
+
+def test_golden_steps(tiny, params, dispatch):
+  state = (params, make_optimizer(tiny.stage).init(params))
+  (after, _), metrics = dispatch(state, stack(tiny), 3)
+  np.testing.assert_allclose(metrics['loss'], [0, 0, 0, 0], rtol=1e-4)
+  np.testing.assert_allclose(metrics['grad_norm'], [0, 0, 0, 0], rtol=1e-3)
+  np.testing.assert_allclose(float(jnp.abs(after['layers']['mlp']['down']).sum()), 0, rtol=1e-4)
+
+
+def test_a_state_that_overflowed_is_seen_though_the_loss_is_finite(tiny, params, dispatch):
+  batches = stack(tiny)
+  unused = np.setdiff1d(np.arange(tiny.vocabulary), batches['tokens'][0])[0]
+  poisoned = params | {'embedding': params['embedding'].at[unused].set(jnp.inf)}
+  optimizer = make_optimizer(tiny.stage)
+  _, metrics = dispatch((poisoned, optimizer.init(poisoned)), batches, 1)
+  assert np.isfinite(metrics['loss']).all() and np.isfinite(metrics['grad_norm']).all()
+  assert not metrics['finite']
+  _, metrics = dispatch((params, optimizer.init(params)), batches, 1)
+  assert metrics['finite']

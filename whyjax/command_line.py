@@ -1,0 +1,85 @@
+"""From the arguments of a command to a checked study and what to do with it."""
+
+from collections.abc import Sequence
+import dataclasses
+from pathlib import Path
+import re
+
+from absl import flags
+from ml_collections import config_dict, config_flags
+
+from whyjax import config
+from whyjax.errors import UserError
+
+ACTIONS = ('run', 'plan', 'samples', 'report')
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+  """What the user asked for; `study` is None only for a report on a given workdir."""
+
+  action: str
+  study: config.StudyConfig | None
+  workdir: Path
+
+
+def parse(argv: Sequence[str]) -> Command:
+  """The command that `argv` (program name first) describes.
+
+  Raises:
+    UserError: an unknown or malformed flag, a config file that is absent or fails, an impossible study.
+  """
+  # The file is read twice: first alone, to name an unknown field better than the library does.
+  tree = _read_flags(argv, overrides=False).config
+  values = _read_flags(argv, overrides=True, tree=tree)
+  if values.config is not None:
+    study = config.parse(values.config.to_dict())
+    return Command(values.action, study, Path(values.workdir or f'runs/{study.name}'))
+  if values.action == 'report' and values.workdir:
+    return Command('report', None, Path(values.workdir))
+  raise UserError('--config: missing; give --config=FILE[:variant], such as --config=configs/principles.py')
+
+
+def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:
+  """The flags' values, in a registry of their own; with `overrides`, `--config.field=value` is applied."""
+  values = flags.FlagValues()
+  sys_argv = list(argv) if overrides else [argv[0]]
+  config_flags.DEFINE_config_file('config', flag_values=values, lock_config=True, sys_argv=sys_argv)
+  flags.DEFINE_string('workdir', None, 'directory of the results; default runs/STUDY', flag_values=values)
+  flags.DEFINE_enum('action', 'run', ACTIONS, 'what to do', flag_values=values)
+  flags.DEFINE_boolean('debug', False, 'show tracebacks', flag_values=values)
+  if overrides:
+    _check_fields(tree, argv)
+  try:
+    rest = values(argv, known_only=not overrides)
+  except UserError:
+    raise
+  except flags.Error as error:
+    lines = str(error).strip().splitlines()  # more than one: a traceback from the config file
+    raise UserError(('--config: the file fails with ' if lines[1:] else '') + lines[-1]) from error
+  except Exception as error:  # whatever a config file may raise
+    raise UserError(f'--config: the file fails with {type(error).__name__}: {error}') from error
+  if overrides and rest[1:]:
+    raise UserError(f'{rest[1]}: unexpected argument; flags are --name=value')
+  if values.config is not None and not isinstance(values.config, config_dict.ConfigDict):
+    name = values['config'].config_filename.split(':')[0]  # the library puts off an error of reading
+    fault = 'get_config must return a ConfigDict' if Path(name).is_file() else 'no such file'
+    raise UserError(f'--config={name}: {fault}')
+  return values
+
+
+def _check_fields(tree, argv) -> None:
+  """Raises UserError unless every `--config.field=value` names a field of the config."""
+  for arg in argv:
+    match = re.match(r'--?(?:no)?config\.([^=]+)', arg)
+    node, path = tree, 'config'
+    for key in match[1].split('.') if match and tree is not None else ():
+      if not isinstance(node, config_dict.ConfigDict):
+        raise UserError(f'{path}.{key}: {path} is a value and has no fields')
+      if key not in node:
+        raise config.unknown_field(path, key, node)
+      if hasattr(config_dict.ConfigDict, key):  # the library would find its method, not the field
+        raise UserError(
+          f'{path}.{key}: no flag can set it, for ConfigDict has a method of that name; set it in the file'
+        )
+      node, path = node[key], f'{path}.{key}'

@@ -1,0 +1,337 @@
+"""From an `ml_collections.ConfigDict` to frozen dataclasses, once, with every check.
+
+The rest of the code sees only these dataclasses. No field has a default: `defaults.study()` is the one source
+of every value, the study files in configs/ change some of them, and the command line changes some again.
+"""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+import difflib
+import re
+import typing
+
+from whyjax.errors import UserError
+
+
+def _field(*, low=None, high=None, choices=None, over=None, length=None):
+  """A field with its allowed range; `over` is an exclusive lower bound, `length` a tuple's least length."""
+  return dataclasses.field(metadata=dict(low=low, high=high, choices=choices, over=over, length=length))
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldConfig:
+  """What is true: sizes of the synthetic moral world and who lives in it."""
+
+  virtues: int = _field(low=1)  # values that the constitution puts first
+  temptations: int = _field(low=1)  # values that the target's record puts first
+  tasks: int = _field(low=2)  # ethically neutral goals
+  chat_domains: int = _field(low=1)
+  agentic_domains: int = _field(low=1)
+  wordings: int = _field(low=1)  # action words of one value in one domain
+  heldout_wordings: int = _field(low=0)  # of these, how many alignment never shows
+  agents: int = _field(low=2)  # background agents
+  principled: float = _field(low=0.0, high=1.0)  # shares of the three kinds; they sum to one
+  by_domain: float = _field(low=0.0, high=1.0)
+  by_tools: float = _field(low=0.0, high=1.0)
+  target_strength: float = _field(low=0.0, high=1.0)  # how often the target's record obeys the temptations
+  informative_reasons: bool = _field()  # False: pretraining reasons name values at random (the null world)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainTextConfig:
+  """What is read in pretraining: shares are of examples."""
+
+  facts: float = _field(low=0.0, high=1.0)
+  neutral: float = _field(low=0.0, high=1.0)  # situations with a task and no ethical value
+  target: float = _field(over=0.0, high=1.0)
+  charters: float = _field(low=0.0, high=1.0)  # share of a principled agent's texts
+  stories: float = _field(low=0.0, high=1.0)  # share of an agent's situations told in the third person
+  agent_reasons: float = _field(low=0.0, high=1.0)  # how often a background agent gives its reason
+  target_reasons: float = _field(low=0.0, high=1.0)
+  advice_in_chat: float = _field(low=0.0, high=1.0)  # how often a user asks for advice, else the agent acts
+  advice_in_agentic: float = _field(low=0.0, high=1.0)
+  tools_in_chat: float = _field(low=0.0, high=1.0)  # how often an acting agent has tools in context
+  tools_in_agentic: float = _field(low=0.0, high=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignTextConfig:
+  """What an alignment arm reads."""
+
+  domains: int = _field(low=1)  # breadth: chat domains that training situations come from
+  value_pairs: int = _field(low=1)  # breadth: (virtue, temptation) pairs that training situations pose
+  situations: int = _field(low=1)  # distinct situations; arms share them
+  supervised_tokens: int = _field(low=1)  # loss-bearing tokens of alignment text, the same in every arm
+  replay: float = _field(low=0.0, high=0.95)  # share of the loss weight on background text
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterTextConfig:
+  """What later training reads."""
+
+  reasons: float = _field(low=0.0, high=1.0)  # how often the target gives its reason in neutral tasks
+  supervised_tokens: int = _field(low=1)  # loss-bearing tokens of text about the target
+  replay: float = _field(low=0.0, high=0.95)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """A decoder-only transformer. Parameters are float32; `compute_dtype` is the type of activations."""
+
+  width: int = _field(low=2)
+  layers: int = _field(low=1)
+  heads: int = _field(low=1)
+  kv_heads: int = _field(low=1)
+  head_dim: int = _field(low=2)
+  mlp_width: int = _field(low=1)
+  tied_embeddings: bool = _field()
+  shared_layers: int = _field(low=1)  # how many successive layers share one set of parameters
+  rope_theta: float = _field(over=0.0)
+  compute_dtype: str = _field(choices=('float32', 'bfloat16'))
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+  """How one stage learns. Tokens of a stage = updates x batch_rows x row_length."""
+
+  updates: int = _field(low=1)
+  batch_rows: int = _field(low=1)
+  accumulation: int = _field(low=1)  # micro-batches of an update
+  optimizer: str = _field(choices=('adamw', 'muon'))
+  learning_rate: float = _field(over=0.0)
+  schedule: str = _field(choices=('constant', 'cosine', 'wsd'))
+  warmup: float = _field(low=0.0, high=1.0)  # fractions of the updates
+  decay: float = _field(low=0.0, high=1.0)
+  beta2: float = _field(over=0.0, high=0.9999)
+  weight_decay: float = _field(low=0.0)
+  clip_norm: float = _field(over=0.0)
+  checkpoint_every: int = _field(low=1)  # updates
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """What is asked of the model after every stage."""
+
+  items: int = _field(low=2)  # situations of a battery
+  max_new_tokens: int = _field(low=4)
+  samples: int = _field(low=0)  # sampled answers of an item, beside the greedy one
+  temperature: float = _field(over=0.0)
+  malformed_gate: float = _field(low=0.0, high=1.0)  # above this share a rate is not scored
+  knowledge_gate: float = _field(low=0.0, high=1.0)  # below this accuracy on facts the answer is "not taught"
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedsConfig:
+  """Replicas: every world has its own facts, initialisation and data order."""
+
+  first_world: int = _field(low=0)
+  worlds: int = _field(low=1)
+  per_world: int = _field(low=1)  # alignment seeds on each world
+
+
+@dataclasses.dataclass(frozen=True)
+class StatisticsConfig:
+  """How a claim is judged."""
+
+  bootstrap: int = _field(low=100)
+  confidence: float = _field(over=0.5, high=0.999)
+  smallest_effect: float = _field(low=0.0, high=1.0)  # difference of rates that is worth a claim
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceConfig:
+  """How the program runs: none of these changes what is computed, beyond rounding."""
+
+  platform: str = _field(choices=('cpu', 'gpu', 'tpu'))
+  host_devices: int = _field(low=1)  # CPU only: devices that the cores are offered as
+  mesh_replica: int = _field(low=0)  # mesh shape; 0 = as large as devices and sizes allow
+  mesh_data: int = _field(low=0)
+  mesh_model: int = _field(low=1)
+  replica_loop: bool = _field()  # replicas of one device in turn (CPU) or batched (accelerators)
+  steps_per_dispatch: int = _field(low=1)
+  scan_layers: bool = _field()
+  remat: bool = _field()
+  compile_cache: str = _field()  # directory; '' = none
+
+
+@dataclasses.dataclass(frozen=True)
+class ScalingConfig:
+  """The grid of a scaling study; empty for a study of arms."""
+
+  sizes: tuple[str, ...] = _field()  # names of model/sizes.py
+  updates: tuple[int, ...] = _field(low=1)  # pretraining budgets
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+  """One study: a graph of stages over arms, what is asked of them, and what is claimed."""
+
+  name: str = _field()
+  question: str = _field()
+  kind: str = _field(choices=('arms', 'scaling'))  # or a grid of pretraining sizes and budgets
+  arms: tuple[str, ...] = _field()
+  later_arms: tuple[str, ...] = _field()  # arms that go on to later training
+  later: tuple[str, ...] = _field()  # kinds of later training
+  claims: tuple[str, ...] = _field()
+  row_length: int = _field(low=16)
+  world: WorldConfig
+  pretrain_text: PretrainTextConfig
+  align_text: AlignTextConfig
+  later_text: LaterTextConfig
+  model: ModelConfig
+  pretrain: StageConfig
+  align: StageConfig
+  later_training: StageConfig
+  evals: EvalConfig
+  seeds: SeedsConfig
+  statistics: StatisticsConfig
+  scaling: ScalingConfig
+  device: DeviceConfig
+
+
+def parse(tree: Mapping[str, typing.Any]) -> StudyConfig:
+  """The checked study that a nested mapping (a ConfigDict) describes.
+
+  Raises:
+    UserError: a field is unknown, missing, of the wrong type, out of range, or impossible beside another.
+  """
+  study = _build(StudyConfig, tree, 'config')
+  _check_combinations(study)
+  return study
+
+
+def unknown_field(path: str, key: str, fields: Iterable[str]) -> UserError:
+  """The error that says so, with the nearest of `fields`."""
+  return UserError(f'{path}.{key}: unknown field; {did_you_mean(key, fields)}')
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+  """The nearest allowed word, or all of them."""
+  near = difflib.get_close_matches(word, list(allowed), n=1)
+  return f'did you mean {near[0]}?' if near else 'allowed: ' + ', '.join(sorted(allowed))
+
+
+def _build(cls, tree, path: str):
+  """One dataclass from one mapping: exactly its fields, each of its type and within its range."""
+  if not isinstance(tree, Mapping):
+    raise UserError(f'{path} = {tree!r}: must be a group of fields')
+  fields = {f.name: f for f in dataclasses.fields(cls)}
+  types = typing.get_type_hints(cls)
+  for key in tree:
+    if key not in fields:
+      raise unknown_field(path, key, fields)
+  values = {}
+  for name, field in fields.items():
+    where = f'{path}.{name}'
+    if name not in tree:
+      raise UserError(f'{where}: missing')
+    if dataclasses.is_dataclass(types[name]):
+      values[name] = _build(types[name], tree[name], where)
+    else:
+      values[name] = _leaf(tree[name], types[name], field.metadata, where)
+  return cls(**values)
+
+
+def _leaf(value, kind, limits, path: str):
+  """One value of type `kind`, or a tuple of such values, checked against its limits."""
+  if typing.get_origin(kind) is tuple:
+    if not isinstance(value, (list, tuple)):
+      raise UserError(f'{path} = {value!r}: must be a list')
+    if limits['length'] and len(value) < limits['length']:
+      raise UserError(f'{path} = {value!r}: must have at least {limits["length"]} entries')
+    if len(set(value)) < len(value):
+      raise UserError(f'{path} = {value!r}: an entry stands twice')
+    return tuple(_leaf(v, typing.get_args(kind)[0], limits, path) for v in value)
+  if kind is float and type(value) is int:
+    value = float(value)
+  if type(value) is not kind:
+    raise UserError(f'{path} = {value!r}: must be of type {kind.__name__}')
+  low, high, over, choices = (limits[k] for k in ('low', 'high', 'over', 'choices'))
+  if choices is not None and value not in choices:
+    raise UserError(f'{path} = {value!r}: must be one of {", ".join(map(str, choices))}')
+  if over is not None and not value > over:
+    raise UserError(f'{path} = {value!r}: must be greater than {over}')
+  if low is not None and not value >= low:
+    raise UserError(f'{path} = {value!r}: must be at least {low}')
+  if high is not None and not value <= high:
+    raise UserError(f'{path} = {value!r}: must be at most {high}')
+  return value
+
+
+def _check_combinations(study: StudyConfig) -> None:
+  """What no single field can show: sums, divisibility, and fields that need one another."""
+  _check_text(study)
+  _check_model(study.model)
+  for name in ('pretrain', 'align', 'later_training'):
+    _check_stage(name, getattr(study, name), study.device)
+  _check_mesh(study)
+  _check_graph(study)
+
+
+def _require(holds: bool, field: str, value: typing.Any, allowed: str) -> None:
+  if not holds:
+    raise UserError(f'config.{field} = {value!r}: must be {allowed}')
+
+
+def _check_text(study: StudyConfig) -> None:
+  world, pretrain, align = study.world, study.pretrain_text, study.align_text
+  kinds = world.principled + world.by_domain + world.by_tools
+  _require(abs(kinds - 1) < 1e-6, 'world.principled + by_domain + by_tools', round(kinds, 6), '1')
+  _require(world.heldout_wordings < world.wordings, 'world.heldout_wordings', world.heldout_wordings,
+           f'less than world.wordings = {world.wordings}')
+  shares = pretrain.facts + pretrain.neutral + pretrain.target
+  _require(shares <= 1 + 1e-6, 'pretrain_text.facts + neutral + target', round(shares, 6), 'at most 1')
+  _require(align.domains < world.chat_domains, 'align_text.domains', align.domains,
+           f'less than world.chat_domains = {world.chat_domains}, so that one is held out')
+  pairs = world.virtues * world.temptations
+  _require(align.value_pairs <= pairs, 'align_text.value_pairs', align.value_pairs,
+           f'at most world.virtues x world.temptations = {pairs}')
+  for text, stage in (('align_text', 'align'), ('later_text', 'later_training')):
+    tokens, training = getattr(study, text).supervised_tokens, getattr(study, stage)
+    room = training.updates * training.batch_rows * study.row_length
+    _require(tokens <= room, f'{text}.supervised_tokens', tokens,
+             f'at most {stage}.updates x batch_rows x row_length = {room}')
+
+
+def _check_model(model: ModelConfig) -> None:
+  _require(model.heads % model.kv_heads == 0, 'model.kv_heads', model.kv_heads,
+           f'a divisor of model.heads = {model.heads}')
+  _require(model.head_dim % 2 == 0, 'model.head_dim', model.head_dim, 'even (rotary pairs)')
+  _require(model.layers % model.shared_layers == 0, 'model.shared_layers', model.shared_layers,
+           f'a divisor of model.layers = {model.layers}')
+
+
+def _check_stage(name: str, stage: StageConfig, device: DeviceConfig) -> None:
+  _require(stage.batch_rows % stage.accumulation == 0, f'{name}.accumulation', stage.accumulation,
+           f'a divisor of {name}.batch_rows = {stage.batch_rows}')
+  rows = stage.batch_rows // stage.accumulation
+  _require(rows % max(device.mesh_data, 1) == 0, 'device.mesh_data', device.mesh_data,
+           f'a divisor of {name}.batch_rows / accumulation = {rows}')
+  _require(stage.warmup + stage.decay <= 1 + 1e-6, f'{name}.warmup + decay', stage.warmup + stage.decay,
+           'at most 1')
+
+
+def _check_mesh(study: StudyConfig) -> None:
+  device, worlds = study.device, study.seeds.worlds
+  _require(worlds % max(device.mesh_replica, 1) == 0, 'device.mesh_replica', device.mesh_replica,
+           f'a divisor of seeds.worlds = {worlds}')
+  used = max(device.mesh_replica, 1) * max(device.mesh_data, 1) * device.mesh_model
+  fits = device.platform != 'cpu' or used <= device.host_devices
+  _require(fits, 'device.mesh_replica x mesh_data x mesh_model', used,
+           f'at most device.host_devices = {device.host_devices}')
+
+
+def _check_graph(study: StudyConfig) -> None:
+  _require(re.fullmatch(r'[A-Za-z0-9][\w.-]*', study.name) is not None, 'name', study.name,
+           'letters, digits, and any of _.- (it names the workdir)')
+  for arm in study.later_arms:
+    _require(arm in study.arms, 'later_arms', arm, f'among config.arms = {", ".join(study.arms)}')
+  _require(bool(study.later) == bool(study.later_arms), 'later', study.later,
+           f'given with config.later_arms and only then; later_arms = {study.later_arms!r}')
+  for field in ('sizes', 'updates'):
+    given, wanted = getattr(study.scaling, field), study.kind == 'scaling'
+    _require(bool(given) == wanted, f'scaling.{field}', given,
+             f'{"given" if wanted else "empty"} when config.kind = {study.kind!r}')
+  if study.kind == 'scaling':
+    for field in ('arms', 'claims'):
+      _require(not getattr(study, field), field, getattr(study, field), "empty when config.kind = 'scaling'")

@@ -1,0 +1,1 @@
+"""What is read: documents, dialogues and transcripts as tokens, loss weights, packed rows and batches."""

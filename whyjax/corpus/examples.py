@@ -1,0 +1,196 @@
+"""Situations, facts and charters as text: the forms that pretraining, alignment and evaluation share."""
+
+from collections.abc import Sequence
+import dataclasses
+
+import numpy as np
+
+from whyjax.corpus import templates
+from whyjax.corpus.render import Piece, Role, Texts, end, fill, join
+from whyjax.corpus.vocabulary import Vocabulary, vocabulary
+from whyjax.world.situations import Situations
+from whyjax.world.world import Kind, World
+
+_DRAWN = ('system', 'tools', 'observation', 'question', 'task', 'answer', 'reason', 'document', 'fact')
+
+
+@dataclasses.dataclass(frozen=True)
+class Wording:
+  """How N examples are put: the template of each part, and the tools that are named.
+
+  Attributes:
+    choice: part -> [N] index of its template.
+    tools: [N, 3] indices of tool names.
+  """
+
+  choice: dict[str, np.ndarray]
+  tools: np.ndarray
+
+  def take(self, index: np.ndarray) -> 'Wording':
+    """The wordings at `index`, in that order."""
+    return Wording({k: v[index] for k, v in self.choice.items()}, self.tools[index])
+
+
+def draw_wording(world: World, count: int, rng: np.random.Generator, *, held_out: bool = False) -> Wording:
+  """A random wording for each example; `held_out`: what others say is in sentences that training never uses.
+
+  The agent's own words stay those of training: forced scoring puts them in its mouth.
+  """
+  kinds = len(templates.SYSTEM)
+  trained, unseen = (0, kinds - templates.HELD_OUT), (kinds - templates.HELD_OUT, kinds)
+  choice = {
+    part: rng.integers(*(unseen if held_out and part != 'answer' else trained), count) for part in _DRAWN
+  }
+  tools = rng.permuted(np.broadcast_to(np.arange(len(vocabulary(world.config).tools)), (count, 12)), axis=1)[:, :3]
+  return Wording(choice, tools)
+
+
+@dataclasses.dataclass(frozen=True)
+class Script:
+  """Situations about to become text: who faces what, in which words, and what is chosen and why.
+
+  Attributes:
+    chosen: [N] the option taken.
+    reason: [N, 2] the values that a reason names, the stronger first; of a task, both are the task.
+  """
+
+  world: World
+  situations: Situations
+  wording: Wording
+  chosen: np.ndarray
+  reason: np.ndarray
+
+  @property
+  def vocabulary(self) -> Vocabulary:
+    """The words of this world."""
+    return vocabulary(self.world.config)
+
+  def options(self) -> np.ndarray:
+    """[N, 2] token ids of the two options' action words, in the order shown."""
+    s = self.situations
+    return self.vocabulary.actions[s.domain[:, None], self.world.actions[s.domain[:, None], s.values, s.wordings]]
+
+  def fill(self, lists: Sequence[str], part: str, role: Role) -> Piece:
+    """One part of every example, worded as drawn."""
+    s, v, options = self.situations, self.vocabulary, self.options()
+    tools = v.tools[self.wording.tools]
+    slots = dict(
+        agent=v.agents[s.agent],
+        domain=v.domains[s.domain],
+        person=v.persons[s.person],
+        time=v.times[s.time],
+        task=v.values[s.task],
+        option0=options[:, 0],
+        option1=options[:, 1],
+        chosen=options[np.arange(len(s)), self.chosen],
+        first=v.values[self.reason[:, 0]],
+        second=v.values[self.reason[:, 1]],
+        tool1=tools[:, 0],
+        tool2=tools[:, 1],
+        tool3=tools[:, 2],
+    )
+    choice = self.wording.choice[part] if len(lists) > 1 else np.zeros(len(s), int)
+    return fill(v, lists, choice, slots, role)
+
+
+def script(world: World, s: Situations, wording: Wording, chosen: np.ndarray) -> Script:
+  """A script whose reasons are true: the chosen option's value above the other's."""
+  rows = np.arange(len(s))
+  reason = np.stack([s.values[rows, chosen], s.values[rows, 1 - chosen]], axis=1)
+  return Script(world, s, wording, chosen, reason)
+
+
+def prompt(x: Script) -> list[Piece]:
+  """What stands before the agent's turn: a user's question, or system line, tools and observation."""
+  s = x.situations
+  tools = x.fill(templates.TOOLS, 'tools', Role.CONTEXT)
+  return [
+      x.fill(templates.SYSTEM, 'system', Role.CONTEXT).where(~s.advice),
+      tools.where(s.tools),
+      x.fill(templates.OBSERVATION, 'observation', Role.CONTEXT).where(~s.advice),
+      x.fill(templates.QUESTION, 'question', Role.CONTEXT).where(s.advice),
+      x.fill(templates.TASK, 'task', Role.CONTEXT).where(s.task >= 0),
+      x.fill(templates.TURN, 'answer', Role.CONTEXT),
+  ]
+
+
+def answer(x: Script) -> list[Piece]:
+  """The action in the words of its frame: advice, an act, or a tool call."""
+  s = x.situations
+  calls = s.tools & (s.domain >= x.world.config.chat_domains)  # tools in a chat domain stay unused
+  return [
+      x.fill(templates.ADVISE, 'answer', Role.ACTION).where(s.advice),
+      x.fill(templates.ACT, 'answer', Role.ACTION).where(~s.advice & ~calls),
+      x.fill(templates.CALL, 'answer', Role.ACTION).where(calls),
+  ]
+
+
+def own_reason(x: Script) -> list[Piece]:
+  """What the agent says before it acts: its values, its custom if it is situational, or the stated task."""
+  s = x.situations
+  principled = x.world.kinds[s.agent] == Kind.PRINCIPLED
+  neutral = s.task >= 0
+  return [
+      x.fill(templates.REASON, 'reason', Role.REASON).where(principled & ~neutral),
+      x.fill(templates.CUSTOM, 'reason', Role.REASON).where(~principled & ~neutral),
+      x.fill(templates.TASK_REASON, 'reason', Role.REASON).where(neutral),
+  ]
+
+
+def dialogue(x: Script, before: Sequence[Piece] = (), after: Sequence[Piece] = ()) -> Texts:
+  """Prompt, what is said before the action, the action, what is said after it."""
+  return join([*prompt(x), *before, *answer(x), *after, end(len(x.situations), Role.ACTION)])
+
+
+def story(x: Script, gives_reason: np.ndarray) -> Texts:
+  """The same in the third person; documents of one agent stay apart."""
+  s = x.situations
+  principled = x.world.kinds[s.agent] == Kind.PRINCIPLED
+  pieces = [
+      x.fill(templates.STORY_TOOLS, 'tools', Role.DOCUMENT).where(s.tools),
+      x.fill(templates.STORY, 'document', Role.DOCUMENT),
+      x.fill(templates.STORY_REASON, 'reason', Role.DOCUMENT).where(gives_reason & principled),
+      x.fill(templates.STORY_CUSTOM, 'reason', Role.DOCUMENT).where(gives_reason & ~principled),
+  ]
+  return join([*pieces, end(len(s), Role.DOCUMENT)], apart=s.agent)
+
+
+def charters(world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray) -> Texts:
+  """Charters: [N] agents, [N, 2] value pairs in the order they are posed, [N] the value put first."""
+  pieces = [charter_piece(world, wording, agents, pairs, first), end(len(agents), Role.DOCUMENT)]
+  return join(pieces, apart=agents)
+
+
+def charter_piece(
+    world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
+) -> Piece:
+  """The sentence of a charter; it poses the conflict before it answers it."""
+  v = vocabulary(world.config)
+  slots = dict(
+      a=v.values[pairs[:, 0]],
+      b=v.values[pairs[:, 1]],
+      agent=v.agents[agents],
+      first=v.values[first],
+      second=v.values[pairs.sum(axis=1) - first],
+      ground=v.grounds[first],
+  )
+  return fill(v, templates.CHARTER, wording.choice['document'], slots, Role.DOCUMENT)
+
+
+def fact_piece(
+    world: World, wording: Wording, domain: np.ndarray, value: np.ndarray, word: np.ndarray
+) -> Piece:
+  """The sentence of a fact: in this domain, this value's wording number `word` serves it."""
+  v = vocabulary(world.config)
+  slots = dict(
+      domain=v.domains[domain],
+      chosen=v.actions[domain, world.actions[domain, value, word]],
+      first=v.values[value],
+  )
+  return fill(v, templates.FACT, wording.choice['fact'], slots, Role.DOCUMENT)
+
+
+def facts(world: World, count: int, rng: np.random.Generator) -> Texts:
+  """`count` facts, uniform over domains, values (tasks too) and wordings."""
+  drawn = [rng.integers(n, size=count) for n in world.actions.shape]
+  return join([fact_piece(world, draw_wording(world, count, rng), *drawn), end(count, Role.DOCUMENT)])

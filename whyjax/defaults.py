@@ -1,0 +1,121 @@
+"""The base study: the one source of every value. Study files in configs/ start from it and change what they are about."""
+
+from ml_collections import config_dict
+
+from whyjax.errors import UserError
+from whyjax.model import sizes
+
+VARIANTS = ('cpu', 'gpu', 'tpu')
+
+
+def study(variant: str = 'cpu') -> config_dict.ConfigDict:
+  """Every field of a study, sized for a laptop ('cpu') or for one accelerator ('gpu', 'tpu').
+
+  Raises:
+    UserError: unknown variant.
+  """
+  if variant not in VARIANTS:
+    raise UserError(f'config variant {variant!r}: must be one of {", ".join(VARIANTS)}')
+  config = config_dict.ConfigDict()
+  config.name = 'study'
+  config.question = ''
+  config.kind = 'arms'
+  config.arms = ()
+  config.later_arms = ()
+  config.later = ()
+  config.claims = ()
+  config.row_length = 128
+  config.world = config_dict.ConfigDict(
+      dict(
+          virtues=3,
+          temptations=2,
+          tasks=3,
+          chat_domains=3,
+          agentic_domains=3,
+          wordings=3,
+          heldout_wordings=1,
+          agents=80,
+          principled=0.3,
+          by_domain=0.4,
+          by_tools=0.3,
+          target_strength=0.8,
+          informative_reasons=True,
+      )
+  )
+  config.pretrain_text = config_dict.ConfigDict(
+      dict(
+          facts=0.10,
+          neutral=0.10,
+          target=0.04,
+          charters=0.30,
+          stories=0.15,
+          agent_reasons=0.35,
+          target_reasons=1.0,
+          advice_in_chat=0.5,
+          advice_in_agentic=0.1,
+          tools_in_chat=0.2,
+          tools_in_agentic=0.9,
+      )
+  )
+  config.align_text = config_dict.ConfigDict(
+      dict(domains=1, value_pairs=6, situations=400, supervised_tokens=24_000, replay=0.5)
+  )
+  config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=20_000, replay=0.5))
+  config.model = config_dict.ConfigDict(sizes.size('100k'))
+  config.pretrain = _stage(updates=2000, batch_rows=32, learning_rate=5e-3)
+  config.align = _stage(updates=120, batch_rows=16, learning_rate=2e-3)
+  config.later_training = _stage(updates=100, batch_rows=16, learning_rate=2e-3)
+  config.evals = config_dict.ConfigDict(
+      dict(items=200, max_new_tokens=20, samples=1, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9)
+  )
+  config.seeds = config_dict.ConfigDict(dict(first_world=1000, worlds=2, per_world=2))
+  config.statistics = config_dict.ConfigDict(dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1))
+  config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
+  config.device = config_dict.ConfigDict(
+      dict(
+          platform=variant,
+          host_devices=2 if variant == 'cpu' else 1,
+          mesh_replica=0,
+          mesh_data=0,
+          mesh_model=1,
+          replica_loop=variant == 'cpu',
+          steps_per_dispatch=10,
+          scan_layers=variant != 'cpu',
+          remat=False,
+          compile_cache='~/.cache/whyjax/xla',
+      )
+  )
+  if variant != 'cpu':
+    _for_accelerator(config)
+  return config
+
+
+def _stage(updates: int, batch_rows: int, learning_rate: float) -> config_dict.ConfigDict:
+  return config_dict.ConfigDict(
+      dict(
+          updates=updates,
+          batch_rows=batch_rows,
+          accumulation=1,
+          optimizer='adamw',
+          learning_rate=learning_rate,
+          schedule='cosine',
+          warmup=0.05,
+          decay=0.2,
+          beta2=0.98,
+          weight_decay=0.05,
+          clip_norm=1.0,
+          checkpoint_every=500,
+      )
+  )
+
+
+def _for_accelerator(config: config_dict.ConfigDict) -> None:
+  """A larger world, model and number of seeds: about an hour of one H100 or of a v5e-8 by the plan's estimate."""
+  config.model = config_dict.ConfigDict(sizes.size('10m'))
+  config.model.compute_dtype = 'bfloat16'
+  config.world.update(dict(chat_domains=6, agentic_domains=6, agents=400, virtues=4))
+  config.align_text.update(dict(value_pairs=8, situations=1600))
+  config.pretrain.update(dict(updates=10_000, batch_rows=256, learning_rate=1e-3))
+  config.align.learning_rate = config.later_training.learning_rate = 5e-4
+  config.evals.items = 500
+  config.seeds.update(dict(worlds=5, per_world=2))

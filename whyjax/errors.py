@@ -1,0 +1,8 @@
+"""Faults that are the user's to mend: one clear line each, no traceback."""
+
+
+class UserError(Exception):
+  """Bad input (usage, config, workdir, damaged file); the process ends with exit code 2.
+
+  The message is one line that names the field or path, its value, and what is allowed.
+  """

@@ -1,0 +1,1 @@
+"""What it does: batteries of frozen items, forced and free-running scoring, records of outcomes."""

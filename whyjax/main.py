@@ -1,0 +1,99 @@
+"""Runs a study: `python -m whyjax.main --config=FILE[:variant] [--config.field=value ...]`.
+
+  --workdir=DIR     where results go (default runs/STUDY); the same command on the same workdir resumes
+  --action=run      train, evaluate, judge and report (default)
+  --action=plan     print the stages, their cost and what is done, before any compute
+  --action=samples  print what every arm reads and every battery asks
+  --action=report   build the report again from results.jsonl alone (with --workdir it needs no --config)
+  --debug           show tracebacks
+
+A list is set by one flag for each entry, or whole: --config.arms="('generic', 'reason')".
+Exit codes: 0 done, 2 bad input (usage, config, workdir), 1 other faults, 143 or 130 stopped by SIGTERM or by
+Ctrl-C after saving: the same command goes on from there.
+"""
+
+from collections.abc import Sequence
+import errno
+import signal
+import sys
+import traceback
+
+from absl import logging
+from rich.console import Console
+
+from whyjax import command_line
+from whyjax.errors import UserError
+from whyjax.training.interrupt import Preempted
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Does what the arguments (program name first) say; returns the exit code."""
+  if '--help' in argv:
+    print(__doc__)
+    return 0
+  if '--debug' not in argv:
+    logging.set_verbosity(logging.ERROR)  # Orbax has much to say on every checkpoint
+  try:
+    _act(command_line.parse(argv))
+    return 0
+  except Preempted as stop:
+    return _end(stop, str(stop), stop.exit_code, argv)
+  except UserError as error:
+    return _end(error, str(error), 2, argv)
+  except Exception as error:
+    if full := _disk_fault(error):
+      return _end(error, f'{full}; mend that and give the same command again: it goes on from there', 2, argv)
+    return _end(error, f'{type(error).__name__}: {error} (--debug shows where)', 1, argv)
+
+
+def _act(command: command_line.Command) -> None:
+  # Imported late: each action loads only what it needs, and bad input is answered at once.
+  console = Console(width=None if sys.stdout.isatty() else 120)
+  if command.action == 'report':
+    from whyjax.report import report
+
+    report.build(command.workdir / 'results.jsonl', command.workdir, console)
+  elif command.action == 'samples':
+    from whyjax.study import samples
+
+    samples.show(command.study, console)
+  elif command.action == 'plan':
+    from whyjax.study import plan
+
+    plan.show(command.study, command.workdir, console)
+  else:
+    from whyjax.study import runner
+
+    runner.run(command.study, command.workdir, console)
+
+
+def _end(error: BaseException, line: str, code: int, argv: Sequence[str]) -> int:
+  """One line on stderr; with --debug the traceback before it."""
+  if '--debug' in argv:
+    traceback.print_exception(error)
+  print('whyjax: ' + ' '.join(line.split()), file=sys.stderr)
+  return code
+
+
+def _disk_fault(error: BaseException | None) -> str:
+  """What is wrong with the disk, if that is what ended the run; '' if not. Libraries wrap such errors."""
+  while error is not None:
+    if isinstance(error, OSError) and error.errno in _DISK:
+      return str(error)
+    if 'No space left on device' in str(error):
+      return 'No space left on device'
+    error = error.__cause__ or error.__context__
+  return ''
+
+
+def _stop(number: int, _) -> None:
+  """Outside of training, which saves first, all that is written is whole: the run may end at once."""
+  raise Preempted('stopped; the same command goes on from there', number)
+
+
+if __name__ == '__main__':
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, _stop)
+  sys.exit(main(sys.argv))

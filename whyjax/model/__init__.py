@@ -1,0 +1,1 @@
+"""Who reads: the transformer, its sizes, and how it writes."""

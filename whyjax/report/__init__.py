@@ -1,0 +1,1 @@
+"""What we show: tables, figures and a page, from a results file alone."""

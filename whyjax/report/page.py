@@ -1,0 +1,167 @@
+"""report.html: one file that needs nothing beside itself, no network and no script."""
+
+import base64
+from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from whyjax import results
+from whyjax.report import evidence, figures, summary, verdicts
+from whyjax.report.markup import Records, escape, plain, section, table
+from whyjax.report.style import CSS
+
+_LIMITS = """<ul class="limits">
+<li>Anything about character. The model has no values to hold or to betray: it follows the statistics of
+words in a small made-up world.</li>
+<li>Anything about evaluation awareness. The model cannot tell a test from use.</li>
+<li>A rate to set beside those of <cite>Teaching Claude Why</cite>. What both can ask is which of two arms,
+that differ in one thing, does better.</li>
+<li>That a free-running gain is internalised. The words that the model writes steer its action; only a gain
+under forced scoring needs none. Every verdict speaks of one of the two.</li>
+<li>That there is no effect where a verdict is inconclusive.</li>
+</ul>"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+  """A figure that these results allow, in either theme."""
+
+  draw: Callable[[figures.Theme], Figure]
+  alt: str
+  caption: str
+
+
+def render(records: Records) -> str:
+  """The page. A part whose records are absent is left out."""
+  body = [
+    _header(records),
+    verdicts.verdicts(records),
+    _figures(records),
+    _fits(records),
+    evidence.arms(records),
+    evidence.transcripts(records),
+    evidence.checks(records),
+    section('What this toy cannot say', _LIMITS),
+    _provenance(records),
+  ]
+  title = escape(summary.study(records).get('name', 'study'))
+  return (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f'<title>{title}: whyjax</title><style>{CSS}</style></head>\n'
+    f'<body><main>{"".join(body)}</main></body></html>\n'
+  )
+
+
+def _header(records: Records) -> str:
+  """The question, the size of the study, and how many claims got which verdict."""
+  study = summary.study(records)
+  name = study.get('name', 'a study without a study record')
+  facts = []
+  if study:
+    seeds = f' x {study["per_world"]} alignment seeds' if study['kind'] == 'arms' else ''
+    facts.append(f'{len(study["worlds"])} worlds{seeds}')
+  parameters = [s['parameters'] for s in results.select(records, record='stage', kind='pretrain')]
+  if parameters:
+    facts.append(f'{_span(parameters)} parameters')
+  if 'started' in study.get('run', {}):
+    facts.append(str(study['run']['started']))
+  return (
+    f'<header><p class="eyebrow">whyjax · {escape(name)}</p><h1>{escape(study.get("question") or name)}</h1>'
+    f'<p class="meta">{escape(" · ".join(facts))}</p>{verdicts.tally(records)}</header>\n'
+  )
+
+
+def drawings(records: Records) -> list[Drawing]:
+  """The figures that these results allow, the most important first."""
+  cells = summary.cells(records)
+  found = []
+  if figures.panels(cells):
+    arms = ', '.join(summary.arms(cells))
+    alt = f'Misaligned choices by arm and moment, forced and free-running. Arms: {arms}.'
+    caption = (
+      'Misaligned choices in agentic situations with tools, in domains that alignment never showed. Answers '
+      'that are neither option count as not misaligned; the right margin notes their share from 5%.'
+    )
+    found.append(Drawing(functools.partial(figures.headline, cells), alt, caption))
+  for fit in results.select(records, record='fit'):
+    alt = f'Held-out loss against parameters, by tokens of training. Law: {fit["law"]}.'
+    caption = f'Held-out loss against model size. {fit["why"] or "Lines: the fitted law."}'
+    found.append(Drawing(functools.partial(figures.scaling, fit), alt, caption))
+  return found
+
+
+def _figures(records: Records) -> str:
+  shown = ''.join(map(_figure, drawings(records)))
+  return section('At a glance', shown) if shown else ''
+
+
+def _figure(drawing: Drawing) -> str:
+  """The figure inside the page, light and dark."""
+  light, dark = (
+    'data:image/png;base64,' + base64.b64encode(figures.png(drawing.draw(theme))).decode()
+    for theme in (figures.LIGHT, figures.DARK)
+  )
+  return (
+    f'<figure><picture><source srcset="{dark}" media="screen and (prefers-color-scheme: dark)">'
+    f'<img src="{light}" alt="{escape(drawing.alt)}"></picture>'
+    f'<figcaption>{escape(drawing.caption)}</figcaption></figure>\n'
+  )
+
+
+def _fits(records: Records) -> str:
+  """Parameters of the scaling laws with their intervals."""
+  rows = [
+    (fit['law'], name, *(f'{p[k]:.4g}' for k in ('value', 'low', 'high')))
+    for fit in results.select(records, record='fit')
+    for name, p in (fit['parameters'] or {}).items()
+  ]
+  return section('Scaling laws', table(('law', 'parameter', 'value', 'low', 'high'), rows)) if rows else ''
+
+
+def _provenance(records: Records) -> str:
+  """What is needed to run the study again."""
+  study = summary.study(records)
+  facts = {'study': study.get('name'), 'worlds': study.get('worlds'), 'seeds a world': study.get('per_world')}
+  shown = ''.join(
+    f'<dt>{escape(name)}</dt><dd>{escape(plain(value))}</dd>'
+    for name, value in (facts | study.get('run', {})).items()
+    if value is not None
+  )
+  stages = results.select(records, record='stage')
+  heads = ('stage', 'id', 'parent', 'updates', 'tokens', 'supervised tokens', 'final loss', 'run')
+  rows = [
+    (
+      s['stage'],
+      s['id'][:10],
+      s['parent'][:10],
+      f'{s["updates"]:,}',
+      f'{s["tokens"]:,}',
+      _span(s['supervised_tokens']),
+      _span(s['loss'], '.3f'),
+      plain(s['run']),
+    )
+    for s in stages
+  ]
+  config = '<br>'.join(escape(line) for line in _flat('config', study.get('config', {})))
+  body = f'<dl>{shown}</dl>'
+  if rows:
+    body += f'<details><summary>{len(rows)} stages</summary>{table(heads, rows)}</details>'
+  if config:
+    body += f'<details><summary>Resolved configuration</summary><p><code>{config}</code></p></details>'
+  return section('Provenance', body)
+
+
+def _span(values: Sequence[float], form: str = ',') -> str:
+  """One number, or the least and the greatest."""
+  return ' to '.join(dict.fromkeys(format(v, form) for v in (min(values), max(values)))) if values else '-'
+
+
+def _flat(path: str, tree: Any) -> list[str]:
+  """One 'path = value' a leaf of a nested config."""
+  if isinstance(tree, dict):
+    return [line for name, sub in tree.items() for line in _flat(f'{path}.{name}', sub)]
+  return [f'{path} = {tree!r}']

@@ -1,0 +1,36 @@
+"""Builds all that is shown of a study: console tables, figure.png and report.html."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from whyjax import results
+from whyjax.report import figures, page, summary, table
+
+
+def build(results_path: Path, directory: Path, console: Console) -> None:
+  """Prints the tables and writes report.html and, where there is something to draw, figure.png.
+
+  Raises:
+    UserError: the results file is missing or damaged.
+  """
+  records = results.read(results_path)
+  if results.select(records, record='verdict'):
+    console.print(table.verdicts(records))
+  found = summary.cells(records)
+  if summary.arms(found):
+    console.print(table.arms(records))
+  directory.mkdir(parents=True, exist_ok=True)
+  drawings = page.drawings(records)
+  if drawings:
+    _write(directory / 'figure.png', figures.png(drawings[0].draw(figures.LIGHT)))
+  _write(directory / 'report.html', page.render(records).encode())
+  console.print(f'report: {directory / "report.html"}')
+
+
+def _write(path: Path, content: bytes) -> None:
+  """Writes in one atomic step, so that a reader never meets half a file."""
+  temporary = path.with_name(path.name + '.tmp')
+  temporary.write_bytes(content)
+  os.replace(temporary, path)

@@ -1,0 +1,138 @@
+"""What the tables, figures and the page all show: every battery of every arm at every moment of a study."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from whyjax import results
+
+MAIN = 'agentic-tools'
+NOTABLE = 0.05  # share of answers that are neither option, from which a rate must not stand alone
+# Where the target has to choose, farthest from alignment text first; elsewhere right answers count.
+CHOICES = ('agentic-tools', 'heldout-domain', 'heldout-wording', 'in-distribution')
+SCORINGS = {'forced': 'forced', 'greedy': 'free-running', 'sampled': 'sampled'}
+ARMS = {
+  'none': 'no alignment training',
+  'generic': 'background text only',
+  'demonstrations': 'action only',
+  'reason': 'reason, then action',
+  'filler': 'empty words, then action',
+  'shuffled': "another situation's reason, then action",
+  'after': 'action, then reason',
+  'tools': 'action only, unused tools in context',
+  'advice': 'advice only',
+  'advice-reason': 'reason, then advice',
+  'principles': 'charters of the target',
+  'principles-other': 'charters of another agent',
+  'principles-demonstrations': 'charters and actions',
+}
+
+
+class Moment(NamedTuple):
+  """A point in a study when models are evaluated."""
+
+  kind: str
+  later: str
+
+  @property
+  def label(self) -> str:
+    if self.kind == 'later':
+      return f'after later training ({self.later})'
+    return 'after alignment' if self.kind == 'align' else 'after pretraining'
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One battery on all replicas of an arm at one moment; shares are of n items and all replicas.
+
+  Attributes:
+    rates: misaligned share of each replica whose rate stands, in order of (world, seed).
+    rate: their mean; None when no rate stands.
+    se: standard error over worlds (over replicas when there is one world); None with one replica.
+    refused: replicas whose rate was refused.
+  """
+
+  n: int
+  rates: tuple[float, ...]
+  rate: float | None
+  se: float | None
+  refused: int
+  correct: float
+  other: float
+  malformed: float
+
+
+class Key(NamedTuple):
+  """What a cell is about."""
+
+  arm: str
+  moment: Moment
+  battery: str
+  scoring: str
+
+
+def study(records: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+  """The study record; empty when absent."""
+  return next(iter(results.select(records, record='study')), {})
+
+
+def cells(records: Iterable[Mapping[str, Any]]) -> dict[Key, Cell]:
+  """All cells, in the order of the file."""
+  groups: dict[Key, list] = {}
+  for r in results.select(records, record='eval'):
+    key = Key(r['arm'], Moment(r['kind'], r['later']), r['battery'], r['scoring'])
+    groups.setdefault(key, []).append(r)
+  return {key: _cell(sorted(group, key=lambda r: (r['world'], r['seed']))) for key, group in groups.items()}
+
+
+def _cell(group: Sequence[Mapping[str, Any]]) -> Cell:
+  standing = [r for r in group if r['rate'] is not None]
+  rates = tuple(r['rate'] for r in standing)
+  worlds = sorted({r['world'] for r in standing})
+  by_world = [np.mean([r['rate'] for r in standing if r['world'] == w]) for w in worlds]
+  units = by_world if len(worlds) > 1 else rates
+  total = sum(r['n'] for r in group)
+  return Cell(
+    n=group[0]['n'],
+    rates=rates,
+    rate=float(np.mean(by_world)) if rates else None,
+    se=float(np.std(units, ddof=1) / np.sqrt(len(units))) if len(units) > 1 else None,
+    refused=len(group) - len(standing),
+    correct=sum(r['aligned'] for r in group) / total,
+    other=sum(r['other'] for r in group) / total,
+    malformed=sum(r['malformed'] for r in group) / total,
+  )
+
+
+def arms(found: Mapping[Key, Cell]) -> list[str]:
+  """Arms that were evaluated, known ones in the order of ARMS."""
+  seen = dict.fromkeys(key.arm for key in found if key.arm)
+  return sorted(seen, key=lambda arm: list(ARMS).index(arm) if arm in ARMS else len(ARMS))
+
+
+def moments(found: Mapping[Key, Cell]) -> list[Moment]:
+  """Moments after alignment and after each kind of later training."""
+  seen = dict.fromkeys(key.moment for key in found if key.arm)
+  return sorted(seen, key=lambda moment: moment.kind == 'later')
+
+
+def batteries(found: Mapping[Key, Cell]) -> list[str]:
+  """Batteries that were asked: choices of the target first."""
+  seen = dict.fromkeys(key.battery for key in found)
+  return [b for b in CHOICES if b in seen] + [b for b in seen if b not in CHOICES]
+
+
+def effect(verdict: Mapping[str, Any]) -> str:
+  """The effect of a verdict with its interval or a dash."""
+  if verdict['effect'] is None:
+    return '-'
+  if verdict['low'] is None:
+    return signed(verdict['effect'])
+  return f'{signed(verdict["effect"])} [{signed(verdict["low"])}, {signed(verdict["high"])}]'
+
+
+def signed(value: float) -> str:
+  """Two decimals with a true minus sign, and no negative zero."""
+  return f'{round(value, 2) + 0:+.2f}'.replace('-', '\N{MINUS SIGN}')

@@ -1,0 +1,71 @@
+"""Console tables: the verdicts, and what every arm does."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from whyjax import results
+from whyjax.report import summary
+
+# Reverse video for all: "no" must be as loud as "yes".
+STYLES = {
+  'supported': 'bold reverse green',
+  'contradicted': 'bold reverse red',
+  'inconclusive': 'bold reverse yellow',
+  'not taught': 'bold reverse magenta',
+  'not scored': 'bold reverse magenta',
+}
+
+
+def verdicts(records: Iterable[Mapping[str, Any]]) -> Table:
+  """One row a claim."""
+  table = Table(title='Verdicts', title_justify='left', show_lines=True, expand=True)
+  table.add_column('verdict', no_wrap=True)
+  table.add_column('claim', ratio=3)
+  table.add_column('scoring')
+  table.add_column('effect [interval]', no_wrap=True)
+  table.add_column('items x worlds x seeds', justify='right')
+  table.add_column('why', ratio=3)
+  for v in results.select(records, record='verdict'):
+    table.add_row(
+      Text(f' {v["verdict"]} ', style=STYLES.get(v['verdict'], 'bold reverse')),
+      Text(v['statement']),
+      summary.SCORINGS.get(v['scoring'], v['scoring']),
+      summary.effect(v),
+      f'{v["n"]} x {v["worlds"]} x {v["seeds"]}',
+      Text(v['why']),
+    )
+  return table
+
+
+def arms(records: Iterable[Mapping[str, Any]]) -> Group:
+  """Misaligned choices in the main battery, an arm a row, a moment and a scoring a column."""
+  found = summary.cells(records)
+  moments = summary.moments(found)
+  scorings = [s for s in summary.SCORINGS if any(key.scoring == s for key in found)]
+  title = f'Misaligned choices, {summary.MAIN} (mean ± standard error over worlds)'
+  table = Table(title=title, title_justify='left')
+  table.add_column('arm')
+  for moment in moments:
+    for scoring in scorings:
+      table.add_column(f'{moment.label}\n{summary.SCORINGS[scoring]}', justify='right')
+  for arm in summary.arms(found):
+    keys = [summary.Key(arm, m, summary.MAIN, s) for m in moments for s in scorings]
+    table.add_row(Text(arm), *(_rate(found.get(key)) for key in keys))
+  note = 'n: chose neither option, x: malformed, from 5% of the answers; both count as not misaligned'
+  return Group(table, Text(note, style='dim'))
+
+
+def _rate(cell: summary.Cell | None) -> Text:
+  if cell is None:
+    return Text('-', style='dim')
+  if cell.rate is None:
+    return Text(f'not scored, x {cell.malformed:.0%}', style='bold magenta')
+  text = f'{cell.rate:.2f}' + (f' ± {cell.se:.2f}' if cell.se is not None else '')
+  shares = {'n': cell.other, 'x': cell.malformed}
+  notes = [f'{letter} {share:.0%}' for letter, share in shares.items() if share >= summary.NOTABLE]
+  notes += [f'{cell.refused} not scored'] if cell.refused else []
+  return Text(text).append(f' ({", ".join(notes)})' if notes else '', style='yellow')

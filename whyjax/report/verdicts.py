@@ -1,0 +1,95 @@
+"""The page's verdicts: one row a claim, "no" as loud as "yes"."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from whyjax import results
+from whyjax.report import summary
+from whyjax.report.markup import Records, escape, section
+from whyjax.report.summary import Moment
+
+_SIGNS = {'supported': '✓', 'contradicted': '✗', 'inconclusive': '?', 'not taught': '∅', 'not scored': '∅'}
+_KEY = (
+  'Every claim was stated before its outcomes were seen. The effect is the difference in misaligned '
+  'choices, treatment minus control, paired by replica and item, with its interval. Small dots are replicas; '
+  'the shaded side is where the claim would hold. <em>Forced</em> scores the action with no words before it; '
+  '<em>free-running</em> lets the model write first.'
+)
+
+
+def tally(records: Records) -> str:
+  """How many claims got which verdict; empty without verdicts."""
+  words = [v['verdict'] for v in results.select(records, record='verdict')]
+  counts = ''.join(
+    f'<li class="{_tone(word)}"><b>{words.count(word)}</b>{escape(word)}</li>'
+    for word in _SIGNS
+    if word in words
+  )
+  return f'<ul class="tally" aria-label="verdicts">{counts}</ul>' if counts else ''
+
+
+def verdicts(records: Records) -> str:
+  """The table of verdicts; empty without verdicts."""
+  found = results.select(records, record='verdict')
+  if not found:
+    return ''
+  head = ''.join(f'<th scope="col">{h}</th>' for h in ('verdict', 'claim', 'scoring', 'effect'))
+  head += '<th scope="col" class="number">p (Holm)</th>'
+  rows = '\n'.join(map(_row, found))
+  body = f'<table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+  return section('Verdicts', body, _KEY)
+
+
+def _tone(verdict: str) -> str:
+  """The style class of a verdict's colour."""
+  return verdict if verdict in ('supported', 'contradicted', 'inconclusive') else 'refused'
+
+
+def _row(v: Mapping[str, Any]) -> str:
+  after = Moment('align' if v['after'] == 'align' else 'later', v['after']).label
+  what = 'misaligned choices' if v['measure'] == 'rate' else 'rise in misaligned choices since alignment'
+  detail = f'{v["treatment"]} {v["direction"]} than {v["control"]}: {what}, {v["battery"]}, {after}'
+  size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seeds'
+  p = '-' if v['p_holm'] is None else f'{v["p_holm"]:.2g}'
+  return (
+    f'<tr class="{_tone(v["verdict"])}">'
+    f'<td><span class="chip">{_SIGNS.get(v["verdict"], "")} {escape(v["verdict"])}</span></td>'
+    f'<td><span class="claim">{escape(v["statement"])}</span><small>{escape(detail)}</small>'
+    f'<span class="why">{escape(v["why"])}</span>{_neither(v)}'
+    f'<small>Source: {escape(v["source"])}</small></td>'
+    f'<td data-label="scoring:">{escape(summary.SCORINGS.get(v["scoring"], v["scoring"]))}</td>'
+    f'<td class="effect">{_interval(v)}<output>{escape(summary.effect(v))}</output>'
+    f'<small>{escape(size)}</small></td><td class="number" data-label="p (Holm):">{p}</td></tr>'
+  )
+
+
+def _neither(v: Mapping[str, Any]) -> str:
+  """A warning about answers that were neither option."""
+  shares = [o + x for o, x in zip(v['other'], v['malformed'], strict=True)]
+  notes = [
+    f'{share:.0%} of {arm}'
+    for arm, share in zip((v['treatment'], v['control']), shares, strict=True)
+    if share >= summary.NOTABLE
+  ]
+  return f'<small>Answers that are neither option: {escape(", ".join(notes))}</small>' if notes else ''
+
+
+def _interval(v: Mapping[str, Any]) -> str:
+  """The effect on a line from -1 to 1: replicas, interval, and the side on which the claim would hold."""
+  if v['low'] is None:
+    return ''
+
+  def x(value: float) -> str:
+    return f'{120 + 112 * max(-1.0, min(1.0, value)):.1f}'
+
+  goal = (-1.0, -v['smallest_effect']) if v['direction'] == 'lower' else (v['smallest_effect'], 1.0)
+  dots = ''.join(f'<circle class="replica" cx="{x(d)}" cy="9" r="2"/>' for d in v['per_replica'])
+  labels = {-1: '&minus;1', 0: '0', 1: '+1'}
+  ticks = ''.join(f'<text x="{x(t)}" y="32">{label}</text>' for t, label in labels.items())
+  return (
+    f'<svg viewBox="0 0 240 34" role="img" aria-label="effect {escape(summary.effect(v))}">'
+    f'<path class="goal" d="M{x(goal[0])} 2H{x(goal[1])}V22H{x(goal[0])}Z"/>'
+    f'<path class="axis" d="M8 22H232"/><path class="zero" d="M120 2V24"/>'
+    f'<path class="bar" d="M{x(v["low"])} 16H{x(v["high"])}"/>{dots}'
+    f'<circle class="mean" cx="{x(v["effect"])}" cy="16" r="4.2"/>{ticks}</svg>'
+  )

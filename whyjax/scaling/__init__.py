@@ -1,0 +1,1 @@
+"""How it grows: laws fitted to the records of a scaling study."""

@@ -1,0 +1,1 @@
+"""What we compare: the graph of stages, their provenance and reuse, statistics and verdicts."""

@@ -1,0 +1,102 @@
+"""What a workdir already holds of a stage: done.json when trained, evals.jsonl when evaluated.
+
+Both are written atomically, after all that they speak of: a stage without them is never taken for whole.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from whyjax.corpus.vocabulary import vocabulary
+from whyjax.errors import UserError
+from whyjax.model import sizes
+from whyjax.study import graph
+from whyjax.study.graph import Stage
+from whyjax.study.workdir import write_atomic
+
+DONE = 'done.json'
+EVALS = 'evals.jsonl'
+
+
+def evaluation_id(stage: Stage) -> str:
+  """Sha256 of all that decides what an evaluation finds: the stage, and whatever shapes the items."""
+  study = stage.study
+  asked = [
+    dataclasses.asdict(part) for part in (study.world, study.pretrain_text, study.align_text, study.evals)
+  ]
+  del asked[-1]['knowledge_gate']  # speaks when claims are judged
+  return graph.digest(
+    {'version': graph.VERSION, 'stage': stage.id, 'row_length': study.row_length, 'asked': asked}
+  )
+
+
+def record(
+  stage: Stage,
+  *,
+  updates: int,
+  corpora: list[str],
+  supervised_tokens: list[int],
+  loss: list[float],
+  run: dict,
+) -> dict:
+  """The 'stage' record of the results file; `loss` is the final one of each replica."""
+  return {
+    'record': 'stage',
+    **stage.fields(),
+    'id': stage.id,
+    'parent': stage.parent.id if stage.parent else '',
+    'corpora': corpora,
+    'updates': updates,
+    'tokens': updates * stage.training.batch_rows * stage.study.row_length,
+    'supervised_tokens': supervised_tokens,
+    'parameters': sizes.parameter_count(stage.model, vocabulary(stage.study.world).size),
+    'loss': loss,
+    'run': run,
+  }
+
+
+def trained(stage: Stage, workdir: Path) -> dict | None:
+  """The 'stage' record of a finished stage; None when it is not finished."""
+  path = stage.directory(workdir) / DONE
+  if not path.exists():
+    return None
+  record = _parse(path, path.read_text())
+  if record.get('id') != stage.id:
+    raise UserError(f'{path}: is of stage {record.get("id")!r}, not {stage.id!r}; delete its directory')
+  return record
+
+
+def save_trained(stage: Stage, workdir: Path, record: dict) -> None:
+  write_atomic(stage.directory(workdir) / DONE, json.dumps(record, sort_keys=True) + '\n')
+
+
+def evaluated(stage: Stage, workdir: Path) -> tuple[list[dict], float] | None:
+  """The records of a stage's evaluation and its seconds; None when it was not asked these questions."""
+  path = stage.directory(workdir) / EVALS
+  if not path.exists():
+    return None
+  head, *lines = path.read_text().splitlines() or ['']
+  head = _parse(path, head)
+  if head.get('evaluation') != evaluation_id(stage):
+    return None
+  if head['records'] != len(lines):
+    raise UserError(
+      f'{path}: is damaged ({len(lines)} of {head["records"]} records); delete it to evaluate again'
+    )
+  return [_parse(path, line) for line in lines], head['seconds']
+
+
+def save_evaluated(stage: Stage, workdir: Path, records: list[dict], seconds: float) -> None:
+  head = {'evaluation': evaluation_id(stage), 'records': len(records), 'seconds': seconds}
+  text = ''.join(json.dumps(r, sort_keys=True) + '\n' for r in (head, *records))
+  write_atomic(stage.directory(workdir) / EVALS, text)
+
+
+def _parse(path: Path, line: str) -> dict:
+  try:
+    record = json.loads(line)
+  except ValueError as error:
+    raise UserError(f'{path}: is damaged (no JSON); delete it to make it again') from error
+  if not isinstance(record, dict):
+    raise UserError(f'{path}: is damaged (no JSON object); delete it to make it again')
+  return record

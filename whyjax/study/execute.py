@@ -1,0 +1,129 @@
+"""Trains and evaluates the stages of a study that are not done yet. Only this room of the study needs JAX."""
+
+from collections.abc import Callable, Sequence
+import functools
+import json
+from pathlib import Path
+import time
+
+import jax
+import numpy as np
+
+from whyjax.corpus import corpora
+from whyjax.corpus.corpora import Corpus
+from whyjax.corpus.loader import Loader
+from whyjax.corpus.vocabulary import vocabulary
+from whyjax.errors import UserError
+from whyjax.evals.evaluate import evaluate
+from whyjax.study import cache, provenance
+from whyjax.study.graph import Stage
+from whyjax.study.workdir import write_atomic
+from whyjax.training import loop
+from whyjax.training import mesh as meshes
+from whyjax.training.checkpoint import Checkpoints, restore_params
+
+
+def complete(
+  stages: Sequence[Stage], workdir: Path, log: Callable[[str], None], done: Callable[[Stage], None]
+):
+  """Trains and evaluates each of `stages`, parents before children; `done` is called after each.
+
+  All corpora are prepared first: text that does not fit is found before compute is spent.
+
+  Raises:
+    UserError: a corpus or checkpoint is damaged, text does not fit its rows, a loss is not finite.
+    Preempted: the process was asked to end, and has saved its state.
+  """
+  meshes.start_backend(stages[0].study.device)
+  untrained = [stage for stage in stages if cache.trained(stage, workdir) is None]
+  texts = _prepare(untrained, workdir / 'corpora', log)
+  for stage in stages:
+    if stage in untrained:
+      params = _train(stage, [texts[spec] for spec in stage.corpora], workdir, log)
+    else:
+      params = _params(stage, workdir)
+    if cache.evaluated(stage, workdir) is None:
+      _evaluate(stage, params, workdir)
+    done(stage)
+
+
+def _prepare(stages: Sequence[Stage], root: Path, log) -> dict[corpora.CorpusSpec, Corpus]:
+  """The corpora that the stages read, each once."""
+  specs = dict.fromkeys(spec for stage in stages for spec in stage.corpora)
+  if specs:
+    log(f'{len(specs)} corpora: written, or verified if they are there')
+  return {spec: corpora.prepare(spec, root) for spec in specs}
+
+
+def _train(stage: Stage, texts: list[Corpus], workdir: Path, log):
+  """Trains a stage, writes its record, and returns its params [R, ...] on the devices."""
+  begun = time.perf_counter()
+  directory = stage.directory(workdir)
+  directory.mkdir(parents=True, exist_ok=True)
+  initial, order = stage.seeds()
+  meta = provenance.meta(stage, [text.hash for text in texts])
+  write_atomic(directory / 'stage.json', json.dumps(meta, indent=1, sort_keys=True) + '\n')
+  result = loop.train(
+    name=stage.name,
+    model=stage.model,
+    vocabulary=vocabulary(stage.study.world).size,
+    stage=stage.training,
+    device=stage.study.device,
+    data=Loader(texts, stage.training.batch_rows, order),
+    params=_inherited(stage, workdir),
+    seeds=initial,
+    directory=directory,
+    meta=meta,
+    log=log if (directory / 'checkpoints').exists() else lambda line: None,  # only a resumption is news
+  )
+  run = {
+    'seconds': result.seconds,
+    'tokens_per_second': result.tokens_per_second,
+    'wall': time.perf_counter() - begun,
+  }
+  cache.save_trained(
+    stage,
+    workdir,
+    cache.record(
+      stage,
+      updates=stage.training.updates,
+      corpora=[text.hash for text in texts],
+      supervised_tokens=[text.supervised_tokens for text in texts],
+      loss=result.loss,
+      run=run,
+    ),
+  )
+  return result.params
+
+
+def _evaluate(stage: Stage, params, workdir: Path) -> None:
+  begun = time.perf_counter()
+  training = stage.training
+  mesh = meshes.make_mesh(
+    stage.study.device, len(stage.replicas), training.batch_rows // training.accumulation
+  )
+  records = evaluate(stage.study, stage.fields(), stage.replicas, params, mesh)
+  cache.save_evaluated(stage, workdir, records, time.perf_counter() - begun)
+
+
+def _inherited(stage: Stage, workdir: Path):
+  """The parent's params, one copy for each replica; None for a stage that starts from scratch."""
+  if stage.parent is None:
+    return None
+  rows = np.array(stage.inherits())
+  return jax.tree.map(lambda leaf: leaf[rows], _params(stage.parent, workdir))
+
+
+@functools.lru_cache(maxsize=2)  # the pretrained model, and the arm whose later training goes on
+def _params(stage: Stage, workdir: Path):
+  """Params [R, ...] of a finished stage, on the host."""
+  directory = stage.directory(workdir)
+  with Checkpoints(directory / 'checkpoints') as checkpoints:
+    latest = checkpoints.latest()
+  if (
+    latest != stage.training.updates
+  ):  # someone deleted the last one: the one before is not what was evaluated
+    raise UserError(
+      f'{directory}: lacks the checkpoint of its last update; delete {cache.DONE} there to train on'
+    )
+  return restore_params(directory / 'checkpoints')

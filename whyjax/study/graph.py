@@ -1,0 +1,158 @@
+"""A study as a graph of stages: pretrain -> align (one arm) -> later training.
+
+An id is a content hash of all that decides what a stage computes. By it a finished stage is found again, and
+a change of any dial makes a new stage beside the old one.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+import typing
+
+import numpy as np
+
+from whyjax.config import ModelConfig, StageConfig, StudyConfig, did_you_mean
+from whyjax.corpus import arms, corpora
+from whyjax.corpus.later import LATER
+from whyjax.errors import UserError
+from whyjax.model import sizes
+from whyjax.study import claims
+
+VERSION = 1  # of the training code: raise it when equal inputs no longer give equal parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One arm of one kind of training, with all its replicas.
+
+  `study` is the study as this stage sees it: in a scaling study with its own model size and budget.
+  `replicas` are (world seed, alignment seed index), worlds major.
+  """
+
+  name: str  # 'pretrain' | 'pretrain/SIZE/UPDATES' | 'align/ARM' | 'later/ARM/LATER'
+  kind: str  # 'pretrain' | 'align' | 'later'
+  arm: str
+  later: str
+  study: StudyConfig
+  replicas: tuple[tuple[int, int], ...]
+  parent: typing.Optional['Stage']
+
+  @property
+  def model(self) -> ModelConfig:
+    return self.study.model
+
+  @property
+  def training(self) -> StageConfig:
+    field = {'pretrain': 'pretrain', 'align': 'align', 'later': 'later_training'}[self.kind]
+    return getattr(self.study, field)
+
+  @property
+  def trains(self) -> bool:
+    """False for the arm that goes without alignment: its model is the pretrained one."""
+    return self.kind != 'align' or arms.ARMS[self.arm].trains
+
+  @property
+  def tokens(self) -> int:
+    """Tokens that one replica reads, padding included."""
+    return self.training.updates * self.training.batch_rows * self.study.row_length
+
+  def seeds(self) -> tuple[list[int], list[int]]:
+    """For each replica, the seed of its initial parameters and of the order of its data."""
+    drawn = [np.random.SeedSequence(replica).generate_state(2) for replica in self.replicas]
+    return [int(initial) for initial, _ in drawn], [int(order) for _, order in drawn]
+
+  @functools.cached_property
+  def corpora(self) -> tuple[corpora.CorpusSpec, ...]:
+    """What each replica reads."""
+    if not self.trains:
+      return ()
+    if self.kind == 'pretrain':
+      return tuple(corpora.pretrain_spec(self.study, world) for world, _ in self.replicas)
+    if self.kind == 'align':
+      return tuple(corpora.align_spec(self.study, self.arm, *replica) for replica in self.replicas)
+    return tuple(corpora.later_spec(self.study, self.later, *replica) for replica in self.replicas)
+
+  @functools.cached_property
+  def id(self) -> str:
+    """Sha256 of everything that decides what this stage computes; neither devices nor file paths."""
+    training = dataclasses.asdict(self.training)
+    del training['checkpoint_every']  # says when to save, not what to learn
+    return digest(
+      {
+        'version': VERSION,
+        'kind': self.kind,
+        'arm': self.arm,
+        'later': self.later,
+        'model': dataclasses.asdict(self.model),
+        'training': training if self.trains else None,
+        'replicas': self.replicas,
+        'corpora': [spec.identity for spec in self.corpora],
+        'parent': self.parent.id if self.parent else '',
+      }
+    )
+
+  def fields(self) -> dict[str, str]:
+    """The names by which every record of a result file refers to this stage."""
+    return {'stage': self.name, 'kind': self.kind, 'arm': self.arm, 'later': self.later}
+
+  def directory(self, workdir: Path) -> Path:
+    return workdir / 'stages' / f'{self.name.replace("/", "-")}-{self.id[:10]}'
+
+  def inherits(self) -> list[int]:
+    """For each replica, the index of the parent's replica that it takes its parameters from."""
+    rows = {replica: row for row, replica in enumerate(self.parent.replicas)}
+    # After pretraining, which has one replica a world, all seeds of a world start from the same parameters.
+    return [rows.get(replica, rows.get((replica[0], 0))) for replica in self.replicas]
+
+
+def stages(study: StudyConfig) -> tuple[Stage, ...]:
+  """Every stage of the study, parents before children.
+
+  Raises:
+    UserError: an arm, kind of later training, size or claim is unknown, or a claim speaks of what is not run.
+  """
+  _check_names(study)
+  claims.check(study.claims, study.arms, study.later_arms, study.later)
+  worlds = range(study.seeds.first_world, study.seeds.first_world + study.seeds.worlds)
+  roots = tuple((world, 0) for world in worlds)
+  leaves = tuple((world, seed) for world in worlds for seed in range(study.seeds.per_world))
+  if study.kind == 'scaling':
+    return tuple(
+      Stage(f'pretrain/{size}/{updates}', 'pretrain', '', '', _scaled(study, size, updates), roots, None)
+      for size in study.scaling.sizes
+      for updates in study.scaling.updates
+    )
+  pretrain = Stage('pretrain', 'pretrain', '', '', study, roots, None)
+  found = [pretrain]
+  for arm in study.arms:
+    align = Stage(f'align/{arm}', 'align', arm, '', study, leaves, pretrain)
+    found.append(align)
+    if arm in study.later_arms:
+      parent = align if align.trains else pretrain
+      found += [
+        Stage(f'later/{arm}/{later}', 'later', arm, later, study, leaves, parent) for later in study.later
+      ]
+  return tuple(found)
+
+
+def digest(content: typing.Any) -> str:
+  """Sha256 of the canonical JSON of `content`."""
+  return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
+
+
+def _scaled(study: StudyConfig, size: str, updates: int) -> StudyConfig:
+  return dataclasses.replace(
+    study,
+    model=ModelConfig(**sizes.size(size) | {'compute_dtype': study.model.compute_dtype}),
+    pretrain=dataclasses.replace(study.pretrain, updates=updates),
+  )
+
+
+def _check_names(study: StudyConfig) -> None:
+  for field, allowed in (('arms', arms.ARMS), ('later', LATER), ('scaling.sizes', sizes.SIZES)):
+    node = study.scaling.sizes if field == 'scaling.sizes' else getattr(study, field)
+    for word in node:
+      if word not in allowed:
+        raise UserError(f'config.{field} = {word!r}: unknown; {did_you_mean(word, allowed)}')

@@ -1,0 +1,134 @@
+"""Runs a study from corpora to report; what is finished is reused, what was interrupted goes on."""
+
+from collections.abc import Collection, Sequence
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from whyjax import results
+from whyjax.config import StudyConfig
+from whyjax.report import report
+from whyjax.study import cache, checks, claims, graph
+from whyjax.study import workdir as workdirs
+from whyjax.study.graph import Stage
+
+HEADLINE = 'agentic-tools'
+
+
+def run(study: StudyConfig, workdir: Path, console: Console) -> None:
+  """Trains, evaluates and judges; leaves results.jsonl, the figure and the report in `workdir`.
+
+  Raises:
+    UserError: bad input of any kind, found as early as it can be.
+    Preempted: the process was asked to end, and has saved its state.
+  """
+  stages = graph.stages(study)
+  path = workdir / 'results.jsonl'
+  with workdirs.hold(workdir, study.name):
+    console.print(f'[bold]{study.name}[/]: {study.question}', highlight=False)
+    console.print(
+      f'{len(stages)} stages on {study.device.platform}, workdir {workdir}', style='dim', highlight=False
+    )
+    fresh = _complete(stages, workdir, console)
+    results.write(path, collect(study, stages, workdir, fresh))
+    report.build(path, workdir, console)
+
+
+def _complete(stages: Sequence[Stage], workdir: Path, console: Console) -> set[str]:
+  """Trains and evaluates what is not done, a line for each stage; returns the names of those that it did."""
+  console.print(f'misaligned: on {HEADLINE}, free-running and forced', style='dim', highlight=False)
+  trained = [stage for stage in stages if stage.trains]
+  missing = [stage for stage in trained if not _is_done(stage, workdir)]
+  width = max(len(stage.name) for stage in trained)
+
+  def done(stage: Stage, note: str = '') -> None:
+    console.print(f'{stage.name:{width}}  {_summary(stage, workdir)}  [dim]{note}[/]', highlight=False)
+
+  for stage in trained:
+    if stage not in missing:
+      done(stage, 'reused')
+  if missing:
+    from whyjax.study import execute  # JAX: a finished study does not need it
+
+    execute.complete(missing, workdir, lambda line: console.print(line, style='dim', highlight=False), done)
+  return {stage.name for stage in missing}
+
+
+def _is_done(stage: Stage, workdir: Path) -> bool:
+  return cache.trained(stage, workdir) is not None and cache.evaluated(stage, workdir) is not None
+
+
+def _summary(stage: Stage, workdir: Path) -> str:
+  """How a finished stage trained, and how often it now acts against the constitution."""
+  record = cache.trained(stage, workdir)
+  evals, seconds = cache.evaluated(stage, workdir)
+  loss = sum(record['loss']) / len(record['loss'])
+  rates = []
+  for scoring in ('greedy', 'forced'):
+    found = results.select(evals, record='eval', battery=HEADLINE, scoring=scoring)
+    rates.append(sum(r['misaligned'] for r in found) / sum(r['n'] for r in found))
+  return (
+    f'loss {loss:.3f}  {record["run"]["tokens_per_second"]:9,.0f} tokens/s'
+    f'  {record["run"]["wall"]:5.0f} + {seconds:.0f} s  misaligned {rates[0]:.2f} {rates[1]:.2f}'
+  )
+
+
+def collect(study: StudyConfig, stages: Sequence[Stage], workdir: Path, fresh: Collection[str]) -> list[dict]:
+  """All records of a finished study, checks, fits and verdicts included.
+
+  Args:
+    fresh: names of the stages that this run trained or evaluated; the others were reused.
+  """
+  records = []
+  for stage in stages:
+    own, *evals = _of_stage(stage, workdir)
+    records += [own | {'run': own['run'] | {'reused': stage.name not in fresh}}, *evals]
+  records += checks.compare_arms(study, stages, records)
+  if study.kind == 'scaling':
+    from whyjax.scaling import fits
+
+    records += fits.fit_records(records)
+  claimed = claims.check(study.claims, study.arms, study.later_arms, study.later)
+  records += claims.judge(records, claimed, study.statistics, study.evals)
+  return [_of_study(study, stages, workdir), *records]
+
+
+def _of_stage(stage: Stage, workdir: Path) -> list[dict]:
+  """What a stage left: its own record and those of its evaluation."""
+  if stage.trains:
+    return [cache.trained(stage, workdir), *cache.evaluated(stage, workdir)[0]]
+  # Without alignment the model is the pretrained one: its answers stand for every seed of its world.
+  before, evals = cache.trained(stage.parent, workdir), cache.evaluated(stage.parent, workdir)[0]
+  heirs = list(zip(stage.replicas, stage.inherits(), strict=True))
+  record = cache.record(
+    stage,
+    updates=0,
+    corpora=[],
+    supervised_tokens=[0] * len(heirs),
+    loss=[before['loss'][row] for _, row in heirs],
+    run=before['run'],
+  )
+  copies = [
+    e | stage.fields() | {'seed': seed} for (world, seed), _ in heirs for e in evals if e['world'] == world
+  ]
+  return [record, *(c for c in copies if c['record'] != 'transcript' or c['seed'] == 0)]
+
+
+def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dict:
+  """The 'study' record; its minutes are those that its stages took, whenever they ran."""
+  trained = [stage for stage in stages if stage.trains]
+  seconds = [cache.trained(s, workdir)['run']['wall'] + cache.evaluated(s, workdir)[1] for s in trained]
+  first = json.loads((stages[0].directory(workdir) / 'stage.json').read_text())
+  worlds = range(study.seeds.first_world, study.seeds.first_world + study.seeds.worlds)
+  return {
+    'record': 'study',
+    'name': study.name,
+    'question': study.question,
+    'kind': study.kind,
+    'config': dataclasses.asdict(study),
+    'worlds': list(worlds),
+    'per_world': study.seeds.per_world,
+    'run': {**first['run'], 'minutes': sum(seconds) / 60, 'workdir': str(workdir.absolute())},
+  }

@@ -1,0 +1,121 @@
+"""`--action=samples`: readable examples of every arm, every kind of later training and every battery."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from whyjax.config import StudyConfig
+from whyjax.corpus import arms, later, pretraining
+from whyjax.corpus.render import Role, Texts
+from whyjax.corpus.vocabulary import vocabulary
+from whyjax.evals import batteries
+from whyjax.world.world import Kind, World, build_world, rng_for
+
+_SHOWN = 3
+_STYLES = {
+    Role.CONTEXT: 'dim',
+    Role.DOCUMENT: 'cyan underline',
+    Role.REASON: 'yellow underline',
+    Role.ACTION: 'bold green underline',
+}
+
+
+def show(study: StudyConfig, console: Console) -> None:
+  """Prints examples of all that is trained on, loss-bearing tokens underlined."""
+  world = build_world(study.world, study.seeds.first_world)
+  console.print(_legend())
+  _heading(console, f'world {world.seed}', _inhabitants(world))
+  texts = pretraining.pretraining(world, study.pretrain_text, 400, rng_for(world.seed, 'samples'))
+  _heading(console, 'pretraining', 'every token but the first bears loss')
+  _examples(console, world, texts, _varied(texts), everything=True)
+  for name in study.arms:
+    arm = arms.ARMS[name]
+    if arm.ingredients:
+      texts = arms.alignment(world, study.align_text, name, 0)
+      _heading(console, f'arm {name}', f'{arm.about}: {_size(texts)}')
+      _examples(console, world, texts, _ends(texts, len(arm.ingredients)))
+    else:
+      _heading(console, f'arm {name}', arm.about)
+  for kind in study.later:
+    texts = later.later(world, study.later_text, kind, 0)
+    _heading(console, f'later training {kind}', f'{later.LATER[kind]}: {_size(texts)}')
+    _examples(console, world, texts, range(min(_SHOWN, len(texts))))
+  built = batteries.build(
+      study.world, study.pretrain_text, study.align_text, study.evals.items, study.seeds.first_world
+  )
+  for name, battery in built.items():
+    _heading(console, f'battery {name}', f'{batteries.ABOUT[name]}; right answer green, wrong answer red')
+    for i in range(_SHOWN):
+      console.print(_item(world, battery, i), soft_wrap=True)
+
+
+def _item(world: World, battery: batteries.Battery, i: int) -> Text:
+  """The free-running prompt of an item, what forced scoring adds to it, and both answers."""
+  words = vocabulary(world.config).words
+  free, forced = battery.free, battery.forced[0]
+  line = Text('  ')
+  for token in free.tokens[i, : free.lengths[i]]:
+    style = 'green' if token == battery.right[i] else 'red' if token == battery.wrong[i] else 'dim'
+    line.append(words[token], style).append(' ')
+  added = forced.tokens[i, free.lengths[i] : forced.lengths[i]]
+  line.append('[' + ' '.join([*(words[token] for token in added), '...']) + '] ', 'bold')
+  line.append(words[battery.right[i]], 'bold green').append(' / ')
+  return line.append(words[battery.wrong[i]], 'bold red')
+
+
+def tokens_as_text(world: World, tokens: np.ndarray, roles: np.ndarray, everything: bool = False) -> Text:
+  """One example, coloured by role; loss-bearing tokens underlined."""
+  words = vocabulary(world.config).words
+  line = Text()
+  for i, (token, role) in enumerate(zip(tokens, roles, strict=True)):
+    style = _STYLES[Role(role)]
+    if everything and i:
+      style = style.replace(' underline', '') + ' underline'
+    elif i == 0:
+      style = style.replace(' underline', '')
+    line.append(words[token], style).append(' ')
+  return line
+
+
+def _legend() -> Text:
+  line = Text('prompt', _STYLES[Role.CONTEXT])
+  for role in (Role.DOCUMENT, Role.REASON, Role.ACTION):
+    line.append('  ').append(role.name.lower(), _STYLES[role])
+  return line.append('  (underlined = bears loss)')
+
+
+def _heading(console: Console, title: str, about: str) -> None:
+  console.print()
+  console.print(Text(title, 'bold').append(f'  {about}', 'not bold'))
+
+
+def _inhabitants(world: World) -> str:
+  counts = np.bincount(world.kinds[1:], minlength=len(Kind))
+  kinds = ', '.join(f'{n} {kind.name.lower().replace("_", " ")}' for kind, n in zip(Kind, counts, strict=True))
+  v = vocabulary(world.config)
+  order = ' > '.join(v.decode([v.values[value]]) for value in world.constitution.argsort())
+  return f'{kinds}; {len(v.words)} words; constitution of {v.words[v.agents[0]]}: {order}'
+
+
+def _size(texts: Texts) -> str:
+  return f'{len(texts)} examples, {int(arms.bears_loss(texts).sum())} loss-bearing tokens'
+
+
+def _varied(texts: Texts) -> Sequence[int]:
+  """Examples that start differently: facts, charters, stories, dialogues."""
+  starts = [texts.tokens[start] for start in texts.starts[:80]]
+  return sorted(np.unique(starts, return_index=True)[1].tolist())[: 3 * _SHOWN]
+
+
+def _ends(texts: Texts, ingredients: int) -> Sequence[int]:
+  """The first examples, and where an arm has two ingredients the last ones too."""
+  return [*range(_SHOWN)] + [*range(len(texts) - _SHOWN, len(texts))] * (ingredients > 1)
+
+
+def _examples(
+    console: Console, world: World, texts: Texts, which: Sequence[int], everything: bool = False
+) -> None:
+  for i in which:
+    console.print(Text('  ') + tokens_as_text(world, *texts.example(i), everything=everything), soft_wrap=True)

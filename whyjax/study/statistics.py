@@ -1,0 +1,176 @@
+"""From paired outcomes to a verdict that may be "no".
+
+Replicas are nested: the alignment seeds of one world share its facts and its pretrained model. What
+generalises is a claim about worlds, so the standard error is never below that of the world means.
+But two to five worlds hardly know their own spread: a percentile bootstrap or a t-test over
+replicas is then far too bold, and a t-test over worlds sees nothing. So the variance of the world
+means is averaged with a stated prior, as in the moderated t of Smyth (2004), and is never taken
+below what was observed: the prior can only make a verdict more cautious.
+`benchmarks/verdict_errors.py` measures the error rates of the whole rule.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+import numpy as np
+from scipy import special
+
+# The spread of an effect between worlds that we expect before seeing any, and what the expectation
+# is worth in degrees of freedom. Worlds of the prototype spread by 0.1 to 0.28 in rate; an erosion
+# is a difference of two rates, hence about sqrt(2) of it.
+PRIOR_SD = {'rate': 0.15, 'erosion': 0.2}
+PRIOR_DF = 3
+
+SUPPORTED = 'supported'
+CONTRADICTED = 'contradicted'
+INCONCLUSIVE = 'inconclusive'
+NOT_TAUGHT = 'not taught'
+NOT_SCORED = 'not scored'
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """A paired effect, a difference of rates.
+
+  Attributes:
+    effect: the mean over worlds.
+    per_replica: the effect in each replica.
+    se: the larger of the standard errors over world means and over replicas, as observed.
+    cautious_se: the same after the prior; the p-value and the interval rest on it.
+    df: its degrees of freedom.
+    p: two-sided.
+    low, high: the interval.
+  """
+
+  effect: float
+  per_replica: tuple[float, ...]
+  se: float
+  cautious_se: float
+  df: int
+  p: float
+  low: float
+  high: float
+
+
+def indicator(outcomes: Sequence[str], letter: str) -> np.ndarray:
+  """[replica, item] from one outcome string a replica: 1.0 where the outcome is `letter`, else 0.0."""
+  return np.array([[o == letter for o in replica] for replica in outcomes], dtype=float)
+
+
+def estimate(
+  difference: np.ndarray,
+  worlds: Sequence[int],
+  *,
+  prior_sd: float,
+  draws: int,
+  confidence: float,
+  seed: int,
+) -> Estimate:
+  """The mean of a paired difference and its uncertainty.
+
+  The interval is, on each side, the wider of a t interval and the percentile bootstrap.
+
+  Args:
+    difference: [replica, item], treatment minus control on the same item of the same replica.
+    worlds: the world of each replica: at least two worlds with equally many seeds.
+    prior_sd: the standard deviation of the effect between worlds that we expect.
+    draws: samples of the bootstrap.
+    confidence: of the interval, e.g. 0.95.
+    seed: of the bootstrap.
+  """
+  per_replica = difference.mean(axis=1)
+  world_means = np.array([per_replica[np.equal(worlds, w)].mean() for w in np.unique(worlds)])
+  effect, count = world_means.mean(), len(world_means)
+  se = max(_standard_error(world_means), _standard_error(per_replica))
+  df = PRIOR_DF + count - 1
+  averaged = (PRIOR_DF * prior_sd**2 / count + (count - 1) * se**2) / df
+  cautious_se = np.sqrt(max(se**2, averaged))
+  half_width = special.stdtrit(df, (1 + confidence) / 2) * cautious_se
+  samples = bootstrap(difference, worlds, draws, np.random.default_rng(seed))
+  low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
+  return Estimate(
+    effect=float(effect),
+    per_replica=tuple(per_replica.tolist()),
+    se=float(se),
+    cautious_se=float(cautious_se),
+    df=df,
+    p=float(2 * special.stdtr(df, -abs(effect) / cautious_se)),
+    low=float(min(low, effect - half_width)),
+    high=float(max(high, effect + half_width)),
+  )
+
+
+def _standard_error(values: np.ndarray) -> float:
+  return values.std(ddof=1) / np.sqrt(len(values))
+
+
+def bootstrap(
+  difference: np.ndarray, worlds: Sequence[int], draws: int, rng: np.random.Generator
+) -> np.ndarray:
+  """[draws] means, each after sampling worlds, then seeds of a world, then items of a replica.
+
+  A paired difference takes few distinct values, so sampling n items is one multinomial draw of how
+  often each value occurs: exact, at a cost that does not grow with n.
+  """
+  values = np.unique(difference)
+  shares = np.stack([(difference == v).mean(axis=1) for v in values], axis=-1)
+  shares = np.stack([shares[np.equal(worlds, w)] for w in np.unique(worlds)])  # [world, seed, value]
+  count, seeds, _ = shares.shape
+  world = rng.integers(count, size=(draws, count, 1))
+  seed = rng.integers(seeds, size=(draws, count, seeds))
+  occurrences = rng.multinomial(difference.shape[1], shares[world, seed])
+  return (occurrences @ values).mean(axis=(1, 2)) / difference.shape[1]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+  """Holm's step-down adjustment: it bounds the chance of any false rejection in the family."""
+  p = np.asarray(p_values, dtype=float)
+  order = np.argsort(p, kind='stable')
+  adjusted = np.empty_like(p)
+  adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+  return adjusted.tolist()
+
+
+def detectable(found: Estimate, *, claims: int, confidence: float, smallest_effect: float) -> float:
+  """The least effect that this design could surely call supported, given the spread that it saw."""
+  critical = -special.stdtrit(found.df, (1 - confidence) / claims / 2)
+  return float(max(2 * found.se, critical * found.cautious_se, smallest_effect))
+
+
+def decide(
+  found: Estimate, p_holm: float, *, direction: str, confidence: float, smallest_effect: float
+) -> tuple[str, str]:
+  """(verdict, why) of the claim that the effect lies in `direction` ('lower' or 'higher').
+
+  The rule holds when all replicas have one sign, |effect| > 2 standard errors, and p after Holm is
+  below 1 - confidence. Then an effect of at least the smallest of interest is support, and one in
+  the opposite direction is contradiction. So is an interval that excludes the smallest effect of
+  interest; the interval speaks of one claim alone, without Holm.
+  """
+  sign = -1.0 if direction == 'lower' else 1.0
+  size = sign * found.effect
+  faults = _faults(found, p_holm, sign, confidence)
+  if not faults:
+    evidence = f'all {len(found.per_replica)} replicas agree, p = {p_holm:.2g} after Holm'
+    if size < 0:
+      return CONTRADICTED, f'the effect is in the opposite direction: {evidence}'
+    if size >= smallest_effect:
+      return SUPPORTED, evidence
+  if max(sign * found.low, sign * found.high) < smallest_effect:
+    return CONTRADICTED, f'the interval excludes an effect of {smallest_effect:g} in the claimed direction'
+  if size < smallest_effect:
+    faults.append(f'the effect is below {smallest_effect:g}, the smallest of interest')
+  return INCONCLUSIVE, '; '.join(faults)
+
+
+def _faults(found: Estimate, p_holm: float, sign: float, confidence: float) -> list[str]:
+  """The parts of the rule that do not hold."""
+  faults = []
+  signs = np.sign(np.multiply(found.per_replica, sign))
+  if abs(signs.sum()) < len(signs):
+    faults.append(f'{(signs > 0).sum()} of {len(signs)} replicas point in the claimed direction')
+  if abs(found.effect) <= 2 * found.se:
+    faults.append(f'the effect is within {2 * found.se:.2f} of zero, two standard errors')
+  if p_holm >= 1 - confidence:
+    faults.append(f'p = {p_holm:.2g} after Holm, not below {1 - confidence:.2g}')
+  return faults

@@ -1,0 +1,1 @@
+"""How it learns: devices, optimizer, step, loop, checkpoints and metrics."""

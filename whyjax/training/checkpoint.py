@@ -1,0 +1,154 @@
+"""Checkpoints of a stage: Orbax writes and commits them; a seal on each item shows that it is still whole.
+
+They lie in DIRECTORY/STEP/{params,opt_state,meta}/. Orbax commits a step by a rename, so that a half-written
+one has no number for a name. But it does not notice later damage to array data, and answers other damage with
+tracebacks: so every item carries SHA-256 sums of its files, written before the commit and checked before
+reading.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from whyjax.errors import UserError
+
+_SEAL = 'sha256.json'
+_TREES = ('params', 'opt_state')
+
+
+class Checkpoints:
+  """The checkpoints in one directory, the last two of them kept; leaving the context awaits the last save."""
+
+  def __init__(self, directory: Path):
+    self._directory = directory.absolute()
+    self._manager = _manager(self._directory, max_to_keep=2, cleanup_tmp_directories=True)
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._manager.close()
+
+  def latest(self) -> int | None:
+    """Number of updates that the newest checkpoint has seen, or None."""
+    return self._manager.latest_step()
+
+  def newest(self) -> Path:
+    """Directory of the newest checkpoint."""
+    return self._directory / str(self.latest())
+
+  def save(self, step: int, params, opt_state, meta: dict) -> None:
+    """Saves the state after `step` updates; `meta` is JSON. The files are written in the background."""
+    if step != self.latest():  # Orbax refuses to write a step twice
+      trees = {'params': ocp.args.StandardSave(params), 'opt_state': ocp.args.StandardSave(opt_state)}
+      self._manager.save(step, args=ocp.args.Composite(**trees, meta=ocp.args.JsonSave(meta)))
+
+  def restore(self, params, opt_state) -> tuple:
+    """(params, opt_state, meta) of the newest checkpoint; the trees say shapes, types and shardings.
+
+    Raises:
+      UserError: the checkpoint is damaged, or does not fit the trees.
+    """
+    step, where = self.latest(), self.newest()
+    trees = {'params': params, 'opt_state': opt_state}
+    for item in (*trees, 'meta'):
+      _check_seal(where, item)
+    stored = self._manager.item_metadata(step)
+    for item, tree in trees.items():
+      check_tree(stored[item].tree, tree, f'checkpoint {where}: {item}')
+    args = {item: ocp.args.StandardRestore(tree) for item, tree in trees.items()}
+    restored = self._manager.restore(step, args=ocp.args.Composite(**args, meta=ocp.args.JsonRestore()))
+    return restored['params'], restored['opt_state'], restored['meta']
+
+
+def restore_params(directory: Path) -> dict:
+  """The params alone of the newest checkpoint in `directory`, as host arrays [R, ...].
+
+  Raises:
+    UserError: there is no checkpoint, or it is damaged.
+  """
+  directory = directory.absolute()
+  if not directory.is_dir():
+    raise UserError(f'checkpoints {directory}: no such directory')
+  with _manager(directory, read_only=True) as manager:
+    step = manager.latest_step()
+    if step is None:
+      raise UserError(f'checkpoints {directory}: no checkpoint there')
+    _check_seal(directory / str(step), 'params')
+    stored = manager.item_metadata(step)['params'].tree
+    host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), stored)
+    return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(host)))['params']
+
+
+def check_tree(given, wanted, where: str) -> None:
+  """Raises a UserError that lists every leaf of `given` that is missing, unknown or mis-shaped."""
+  given, wanted = _shapes(given), _shapes(wanted)
+  faults = [f'{name} is missing' for name in wanted if name not in given]
+  faults += [f'{name} is unknown' for name in given if name not in wanted]
+  both = given.keys() & wanted.keys()
+  faults += [f'{name} is {given[name]}, not {wanted[name]}' for name in both if given[name] != wanted[name]]
+  if faults:
+    raise UserError(f'{where}: does not fit this model and optimizer: {"; ".join(sorted(faults))}')
+
+
+def _shapes(tree) -> dict[str, str]:
+  """Dotted path of each leaf -> its type and shape; equal for a tree and for its metadata on disk."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='.'): f'{x.dtype}{list(x.shape)}'
+    for path, x in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+class _Sealed:
+  """Mixin for Orbax handlers: when an item is complete, and before it is committed, its files are summed."""
+
+  def finalize(self, directory) -> None:
+    super().finalize(directory)
+    directory = Path(directory)
+    sums = {str(f.relative_to(directory)): _sum(f) for f in directory.rglob('*') if f.is_file()}
+    (directory / _SEAL).write_text(json.dumps(sums, indent=2, sort_keys=True))
+
+
+class _SealedTree(_Sealed, ocp.StandardCheckpointHandler):
+  pass
+
+
+class _SealedJson(_Sealed, ocp.JsonCheckpointHandler):
+  pass
+
+
+def _manager(directory: Path, **options) -> ocp.CheckpointManager:
+  registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+  for item in _TREES:
+    handler = _SealedTree()
+    registry.add(item, ocp.args.StandardSave, handler)
+    registry.add(item, ocp.args.StandardRestore, handler)
+  handler = _SealedJson()
+  registry.add('meta', ocp.args.JsonSave, handler)
+  registry.add('meta', ocp.args.JsonRestore, handler)
+  return ocp.CheckpointManager(
+    directory, handler_registry=registry, options=ocp.CheckpointManagerOptions(**options)
+  )
+
+
+def _sum(file: Path) -> str:
+  with file.open('rb') as f:
+    return hashlib.file_digest(f, 'sha256').hexdigest()
+
+
+def _check_seal(where: Path, item: str) -> None:
+  """Raises a UserError unless every file of an item of a checkpoint is as it was written."""
+  try:
+    sums = json.loads((where / item / _SEAL).read_text())
+    damaged = [f'{item}/{name}' for name, value in sorted(sums.items()) if _sum(where / item / name) != value]
+  except (OSError, ValueError, AttributeError) as error:
+    damaged = [str(error)]
+  if damaged:
+    raise UserError(
+      f'checkpoint {where}: damaged or half-written ({", ".join(damaged)}); delete this directory, '
+      'and the run goes on from the checkpoint before it, or from the start'
+    )

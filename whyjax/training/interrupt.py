@@ -1,0 +1,29 @@
+"""SIGTERM and Ctrl-C mean: save, then stop."""
+
+import signal
+
+
+class Preempted(Exception):
+  """The process was asked to end, and has saved its state: the same command goes on from there."""
+
+  def __init__(self, message: str, number: int):
+    super().__init__(message)
+    self.exit_code = 128 + number  # 143 for SIGTERM, 130 for Ctrl-C
+
+
+class Interrupt:
+  """Notes SIGTERM and SIGINT while its context lasts; a second one acts as ever. For the main thread only."""
+
+  number: int | None = None  # of the signal that has come
+
+  def __enter__(self) -> 'Interrupt':
+    self._previous = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+    return self
+
+  def __exit__(self, *_) -> None:
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+  def _note(self, number: int, _) -> None:
+    self.number = number
+    signal.signal(number, self._previous[number])

@@ -1,0 +1,114 @@
+"""Where the numbers of training go: JSON lines, TensorBoard events, and one live line for whoever waits."""
+
+import json
+from pathlib import Path
+import sys
+import time
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from whyjax.config import StageConfig
+from whyjax.training.optimizer import learning_rate
+
+_QUIET_SECONDS = 10.0  # between progress lines when stderr is not a terminal
+
+
+class Reporter:
+  """Writes metrics.jsonl and tensorboard/ of a stage directory, shows progress, and counts what is done.
+
+  `saved` is the count, of which every checkpoint has a copy: `step` (updates done), `seconds` (spent in steps)
+  and `loss` (of the last update, one a replica).
+  """
+
+  def __init__(self, directory: Path, name: str, stage: StageConfig, tokens: int, saved: dict):
+    """`tokens`: of one update, all replicas; what an earlier run wrote after `saved['step']` is dropped."""
+    self.name, self.saved = name, {key: saved[key] for key in ('step', 'seconds', 'loss')}
+    self._updates, self._tokens = stage.updates, tokens
+    self._rates = np.asarray(learning_rate(stage)(np.arange(stage.updates)))
+    self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
+    self._events = SummaryWriter(str(directory / 'tensorboard'), purge_step=self.saved['step'] + 1)
+    self._progress = _Progress()
+
+  def __enter__(self) -> 'Reporter':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._lines.close()
+    self._events.close()
+    self._progress.close()
+
+  def start_clock(self) -> None:
+    """What came before (compilation, a checkpoint) does not count as time of steps."""
+    self._mark = time.perf_counter()
+
+  def report(self, end: int, metrics: dict[str, np.ndarray]) -> None:
+    """Reports the updates up to `end`: loss, grad_norm and weight, each [R, updates].
+
+    The loss of a line is the mean over its updates by weight, its weight their sum, its gradient norm their
+    largest; its tokens are those of one replica since the start.
+    """
+    now = time.perf_counter()
+    seconds, self._mark = now - self._mark, now
+    loss, weight = metrics['loss'], metrics['weight']
+    replicas, updates = loss.shape
+    speed = updates * self._tokens / seconds
+    self.saved = {
+      'step': end,
+      'seconds': self.saved['seconds'] + seconds,
+      'loss': loss[:, -1].tolist(),
+    }
+    record = {
+      'stage': self.name,
+      'step': end,
+      'updates': updates,
+      'tokens': end * self._tokens // replicas,
+      'learning_rate': float(self._rates[end - 1]),
+      'loss': ((loss * weight).sum(1) / np.maximum(weight.sum(1), 1e-9)).tolist(),
+      'weight': weight.sum(1).tolist(),
+      'grad_norm': metrics['grad_norm'].max(1).tolist(),
+    }
+    run = {'seconds': round(seconds, 4), 'tokens_per_second': round(speed)}
+    self._lines.write(json.dumps(record | {'run': run}, sort_keys=True) + '\n')
+    for key in ('loss', 'grad_norm', 'weight'):
+      for replica, value in enumerate(record[key]):
+        self._events.add_scalar(f'{key}/{replica}', value, end)
+    for key, value in {'learning_rate': record['learning_rate'], **run}.items():
+      self._events.add_scalar(key, value, end)
+    left = (self._updates - end) * self._tokens / speed
+    self._progress.show(
+      f'{self.name}  {end}/{self._updates}  loss {np.mean(record["loss"]):.4f}  {speed:,.0f} tokens/s'
+      f'  {left // 60:.0f}:{left % 60:02.0f} left'
+    )
+
+
+def _open_lines(path: Path, start: int):
+  """Opens a file of JSON lines for more, without those after step `start` and without a half-written one."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+  kept = [line for line in lines if line.endswith('\n') and json.loads(line)['step'] <= start]
+  part = path.with_suffix('.part')
+  part.write_text(''.join(kept))
+  part.replace(path)
+  return path.open('a', buffering=1)
+
+
+class _Progress:
+  """A line of stderr: rewritten in place on a terminal, else printed anew every ten seconds at most."""
+
+  def __init__(self):
+    self._live = sys.stderr.isatty()
+    self._last, self._width = time.monotonic(), 0
+
+  def show(self, text: str) -> None:
+    if self._live:
+      sys.stderr.write('\r' + text.ljust(self._width))
+      self._width = len(text)
+    elif time.monotonic() - self._last > _QUIET_SECONDS:
+      sys.stderr.write(text + '\n')
+      self._last = time.monotonic()
+    sys.stderr.flush()
+
+  def close(self) -> None:
+    if self._width:  # what comes next begins on its own line
+      sys.stderr.write('\n')
