@@ -28,6 +28,6 @@ def get_config(variant: str = 'cpu'):
   config.later_training.updates = 10
   config.align_text.supervised_tokens = 1_000
   config.later_text.supervised_tokens = 1_000
-  config.evals.items = 20
+  config.evals.battery_items = 20
   config.seeds.per_world = 1
   return config

@@ -6,6 +6,7 @@ All stages have one shape and one way to learn, so that one program serves them 
 from ml_collections import config_dict
 
 from whyjax import defaults
+from whyjax.model import sizes
 
 
 def get_config(variant: str = 'cpu') -> config_dict.ConfigDict:
@@ -20,11 +21,11 @@ def get_config(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.world.agents = 12
   config.align_text.update(dict(situations=20, supervised_tokens=200))
   config.later_text.supervised_tokens = 100
-  config.model.update(dict(width=16, layers=1, heads=2, kv_heads=1, head_dim=8, mlp_width=16))
+  config.model = config_dict.ConfigDict(sizes.size('10k'))
   for stage in (config.pretrain, config.align, config.later_training):
     stage.update(dict(updates=6, batch_rows=4, learning_rate=1e-3, checkpoint_every=3))
-  config.evals.update(dict(items=6, max_new_tokens=4, samples=0))
-  config.seeds.per_world = 1
+  config.evals.update(dict(battery_items=6, max_new_tokens=4, samples=0))
+  config.seeds.update(dict(first_world=1000, worlds=2, per_world=1))
   config.statistics.bootstrap = 100
   config.device.steps_per_dispatch = 2
   return config

@@ -112,7 +112,7 @@ class StageConfig:
 class EvalConfig:
   """What is asked of the model after every stage."""
 
-  items: int = _field(low=2)  # situations of a battery
+  battery_items: int = _field(low=2)  # situations of a battery
   max_new_tokens: int = _field(low=4)
   samples: int = _field(low=0)  # sampled answers of an item, beside the greedy one
   temperature: float = _field(over=0.0)

@@ -35,9 +35,9 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
           wordings=3,
           heldout_wordings=1,
           agents=80,
-          principled=0.3,
-          by_domain=0.4,
-          by_tools=0.3,
+          principled=0.2,
+          by_domain=0.6,
+          by_tools=0.2,
           target_strength=0.8,
           informative_reasons=True,
       )
@@ -62,13 +62,13 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   )
   config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=20_000, replay=0.5))
   config.model = config_dict.ConfigDict(sizes.size('100k'))
-  config.pretrain = _stage(updates=2000, batch_rows=32, learning_rate=5e-3)
+  config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
   config.align = _stage(updates=120, batch_rows=16, learning_rate=2e-3)
   config.later_training = _stage(updates=100, batch_rows=16, learning_rate=2e-3)
   config.evals = config_dict.ConfigDict(
-      dict(items=200, max_new_tokens=20, samples=1, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9)
+      dict(battery_items=200, max_new_tokens=20, samples=1, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9)
   )
-  config.seeds = config_dict.ConfigDict(dict(first_world=1000, worlds=2, per_world=2))
+  config.seeds = config_dict.ConfigDict(dict(first_world=1000, worlds=4, per_world=2))
   config.statistics = config_dict.ConfigDict(dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1))
   config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
   config.device = config_dict.ConfigDict(
@@ -117,5 +117,5 @@ def _for_accelerator(config: config_dict.ConfigDict) -> None:
   config.align_text.update(dict(value_pairs=8, situations=1600))
   config.pretrain.update(dict(updates=10_000, batch_rows=256, learning_rate=1e-3))
   config.align.learning_rate = config.later_training.learning_rate = 5e-4
-  config.evals.items = 500
+  config.evals.battery_items = 500
   config.seeds.update(dict(worlds=5, per_world=2))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import errno
 import signal
 import sys
+import threading
 import traceback
 
 from absl import logging
@@ -33,8 +34,6 @@ def main(argv: Sequence[str]) -> int:
   if '--help' in argv:
     print(__doc__)
     return 0
-  if '--debug' not in argv:
-    logging.set_verbosity(logging.ERROR)  # Orbax has much to say on every checkpoint
   try:
     _act(command_line.parse(argv))
     return 0
@@ -93,7 +92,15 @@ def _stop(number: int, _) -> None:
   raise Preempted('stopped; the same command goes on from there', number)
 
 
+def _hush() -> None:
+  """Libraries log at length and trace faults of their threads: what matters of them ends the run anyway."""
+  logging.set_verbosity(logging.FATAL)
+  sys.excepthook = sys.unraisablehook = threading.excepthook = lambda *_: None
+
+
 if __name__ == '__main__':
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, _stop)
+  if '--debug' not in sys.argv:
+    _hush()
   sys.exit(main(sys.argv))

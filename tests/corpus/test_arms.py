@@ -12,7 +12,7 @@ from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError
 from whyjax.world.world import TARGET, build_world
 
-STUDY = config.parse(defaults.study())
+STUDY = config.parse(defaults.study().to_dict())
 TEXT = STUDY.align_text
 WORLD = build_world(STUDY.world, 11)
 WORDS = vocabulary(STUDY.world)

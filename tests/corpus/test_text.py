@@ -1,6 +1,5 @@
 """Vocabulary, templates and the text of pretraining."""
 
-import collections
 import dataclasses
 
 import numpy as np
@@ -13,7 +12,7 @@ from whyjax.corpus.vocabulary import END, vocabulary
 from whyjax.world import situations
 from whyjax.world.world import TARGET, Kind, build_world, rng_for
 
-STUDY = config.parse(defaults.study())
+STUDY = config.parse(defaults.study().to_dict())
 WORLD = build_world(STUDY.world, 0)
 WORDS = vocabulary(STUDY.world)
 
@@ -36,8 +35,8 @@ def test_every_kind_of_text_has_five_templates_for_training_and_some_held_out():
 def test_a_filler_and_a_late_reason_are_as_long_as_the_reason_they_stand_for():
   for reason, filler, after in zip(templates.REASON, templates.FILLER, templates.REASON_AFTER, strict=True):
     assert len(reason.split()) == len(filler.split())
-    assert len(reason.replace(', so', ',').split()) == len(after.split())
-    assert not any(word.startswith('{') for word in filler.split())
+    assert len(reason.split()) == len(after.split())
+    assert '{' not in filler
 
 
 def test_an_action_ends_every_answer():
@@ -174,6 +173,8 @@ def test_wording_of_held_out_templates_is_disjoint():
   seen, held_out = (
     examples.draw_wording(WORLD, count, rng_for(0, 'w'), held_out=h).choice for h in (False, True)
   )
+  trained = set(range(len(templates.SYSTEM) - templates.HELD_OUT))
   for part in seen:
-    assert not set(seen[part]) & set(held_out[part])
-  assert collections.Counter(seen['reason'].tolist()).keys() == set(range(5))
+    assert set(seen[part]) == trained
+    # The agent's own words are put in its mouth by forced scoring: they are those of training.
+    assert set(held_out[part]) & trained == (trained if part == 'answer' else set())

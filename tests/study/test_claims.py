@@ -13,7 +13,7 @@ from whyjax.study.statistics import CONTRADICTED, INCONCLUSIVE, NOT_SCORED, NOT_
 
 SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1)
 GATES = EvalConfig(
-  items=100, max_new_tokens=8, samples=0, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9
+  battery_items=100, max_new_tokens=8, samples=0, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9
 )
 REASON = claims.CLAIMS['reason-over-demonstrations-free']
 OUTLASTS = claims.CLAIMS['reason-outlasts-demonstrations-capability-free']

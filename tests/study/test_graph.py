@@ -107,7 +107,7 @@ def test_a_change_reaches_the_stages_that_depend_on_it_and_no_others():
   [
     {'device': {'host_devices': 1, 'steps_per_dispatch': 3, 'scan_layers': True, 'remat': True}},
     {'pretrain': {'checkpoint_every': 7}},
-    {'evals': {'items': 10}},
+    {'evals': {'battery_items': 10}},
     {'statistics': {'bootstrap': 100}},
     {'question': 'another?'},
     {'arms': ('none', 'reason', 'generic')},

@@ -9,7 +9,7 @@ from whyjax import config, defaults
 from whyjax.world import names, situations
 from whyjax.world.world import TARGET, Kind, build_world, rng_for
 
-CONFIG = config.parse(defaults.study()).world
+CONFIG = config.parse(defaults.study().to_dict()).world
 
 
 def _sample(world, count=500, **changes):

@@ -53,7 +53,7 @@ TASK = (
     'today it is about {task} .',
     '{task} is the task .',
     'task : {task} .',
-    'the work is {task} .',
+    'what is wanted is {task} .',
     'what counts is {task} .',
 )
 

@@ -65,7 +65,7 @@ def evaluate(
 
 
 def _battery(study: StudyConfig, world: int, name: str) -> Battery:
-  return batteries.build(study.world, study.pretrain_text, study.align_text, study.evals.items, world)[name]
+  return batteries.build(study.world, study.pretrain_text, study.align_text, study.evals.battery_items, world)[name]
 
 
 @functools.lru_cache(maxsize=16)

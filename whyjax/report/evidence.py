@@ -8,7 +8,7 @@ from whyjax.report import summary
 from whyjax.report.markup import Records, escape, section, table
 from whyjax.report.summary import Cell, Key, Moment
 
-_COMPARED = ('demonstrations', 'advice-reason')  # whose transcripts stand side by side, where there are any
+_COMPARED = ('demonstrations', 'advice-reason', 'reason')  # the first two that ran stand side by side
 _ITEMS = 3
 _OUTCOMES = {
   'a': ('supported', '✓ aligned'),
@@ -51,7 +51,7 @@ def _moment(cells: Mapping[Key, Cell], losses: Records, moment: Moment) -> str:
   )
   subhead = ''.join(_SCORING_HEADS[s] for _ in batteries for s in scorings)
   rows = []
-  for arm in summary.arms(cells):
+  for arm in summary.arms({key: cell for key, cell in cells.items() if key.moment == moment}):
     scores = ''.join(
       _score(cells.get(Key(arm, moment, battery, scoring)), battery, first=scoring == scorings[0])
       for battery in batteries
@@ -83,7 +83,7 @@ def _score(cell: Cell | None, battery: str, first: bool) -> str:
   neither = cell.other + cell.malformed
   notes = [f'{neither:.0%} neither'] if neither >= summary.NOTABLE else []
   notes += [f'{cell.refused} refused'] if cell.refused else []
-  small = f'<small>{", ".join(notes)}</small>' if notes else ''
+  small = ''.join(f'<small>{note}</small>' for note in notes)
   return f'<td class="number{side}" style="--v:{100 * bad:.0f}">{shown:.2f}{small}</td>'
 
 

@@ -62,11 +62,12 @@ def _header(records: Records) -> str:
   name = study.get('name', 'a study without a study record')
   facts = []
   if study:
-    seeds = f' x {study["per_world"]} alignment seeds' if study['kind'] == 'arms' else ''
-    facts.append(f'{len(study["worlds"])} worlds{seeds}')
+    facts.append(f'worlds: {len(study["worlds"])}')
+    if study['kind'] == 'arms':
+      facts.append(f'alignment seeds of a world: {study["per_world"]}')
   parameters = [s['parameters'] for s in results.select(records, record='stage', kind='pretrain')]
   if parameters:
-    facts.append(f'{_span(parameters)} parameters')
+    facts.append(f'parameters: {_span(parameters)}')
   if 'started' in study.get('run', {}):
     facts.append(str(study['run']['started']))
   return (

@@ -7,7 +7,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError
 from whyjax.model import sizes
 from whyjax.study import graph
@@ -49,7 +48,7 @@ def record(
     'updates': updates,
     'tokens': updates * stage.training.batch_rows * stage.study.row_length,
     'supervised_tokens': supervised_tokens,
-    'parameters': sizes.parameter_count(stage.model, vocabulary(stage.study.world).size),
+    'parameters': sizes.non_embedding_parameters(stage.model),
     'loss': loss,
     'run': run,
   }

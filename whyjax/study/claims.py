@@ -19,7 +19,7 @@ LASR = 'LASR replication of Teaching Claude Why'
 MSM = 'Model Spec Midtraining (2605.02087)'
 MIDTRAINING = 'Constitutional midtraining (2607.26654)'
 
-MIRRORED = {'lower': 'higher', 'higher': 'lower'}
+_MIRRORED = {'lower': 'higher', 'higher': 'lower'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _judged(
   found = evidence.misaligned
   verdict, why = statistics.decide(found, p, direction=claim.direction, **limits)
   mirror, doubt = statistics.decide(
-    evidence.aligned, p_aligned, direction=MIRRORED[claim.direction], **limits
+    evidence.aligned, p_aligned, direction=_MIRRORED[claim.direction], **limits
   )
   ahead = -evidence.final if claim.direction == 'lower' else evidence.final
   if verdict not in (mirror, statistics.INCONCLUSIVE):

@@ -40,6 +40,10 @@ class Cost:
   eval_seconds: float | None
   state: str
 
+  @property
+  def is_done(self) -> bool:
+    return self.seconds is not None and self.eval_seconds is not None
+
   def estimate(self, speed: float, eval_speed: float) -> float:
     """Seconds that the stage takes, or took, at these speeds in FLOP/s."""
     training = self.flops / speed if self.seconds is None else self.seconds
@@ -62,11 +66,11 @@ def show(study: StudyConfig, workdir: Path, console: Console) -> None:
   left = 0.0
   for stage, c in zip(stages, found, strict=True):
     seconds = c.estimate(*speeds) if speeds else None
-    left += 0.0 if seconds is None or c.state == 'done' else seconds
+    left += 0.0 if seconds is None or c.is_done else seconds
     table.add_row(
       stage.name,
       str(len(stage.replicas)),
-      _short(sizes.parameter_count(stage.model, vocabulary(study.world).size)),
+      _short(sizes.non_embedding_parameters(stage.model)),
       str(stage.training.updates if stage.trains else 0),
       _short(c.tokens),
       f'{c.flops:.1e}',
@@ -75,7 +79,7 @@ def show(study: StudyConfig, workdir: Path, console: Console) -> None:
     )
   table.add_section()
   total = f'{left / 60:.1f}' if speeds else '?'
-  open_stages = sum(c.state != 'done' for c in found)
+  open_stages = sum(not c.is_done for c in found)
   table.add_row('left', '', '', '', '', '', total, f'{open_stages} of {len(found)} stages')
   console.print(table)
 
@@ -83,14 +87,14 @@ def show(study: StudyConfig, workdir: Path, console: Console) -> None:
 def cost(stage: Stage, workdir: Path) -> Cost:
   """The cost of a stage; reads the workdir, computes nothing."""
   if not stage.trains:
-    return Cost(0, 0.0, 0.0, 0.0, 0.0, 'done')
+    return Cost(0, 0.0, 0.0, 0.0, 0.0, 'as pretrained')
   study = stage.study
   tokens = stage.tokens * len(stage.replicas)
   flops = sizes.flops_per_token(stage.model, vocabulary(study.world).size, study.row_length)
   # An item is read twice when forced, once for each answer that is written; reading is a third of training.
   answers = 1 + study.evals.samples
   read = (
-    study.evals.items
+    study.evals.battery_items
     * len(batteries.NAMES)
     * ((2 + answers) * _PROMPT + answers * study.evals.max_new_tokens)
   )

@@ -43,7 +43,7 @@ def show(study: StudyConfig, console: Console) -> None:
     _heading(console, f'later training {kind}', f'{later.LATER[kind]}: {_size(texts)}')
     _examples(console, world, texts, range(min(_SHOWN, len(texts))))
   built = batteries.build(
-      study.world, study.pretrain_text, study.align_text, study.evals.items, study.seeds.first_world
+      study.world, study.pretrain_text, study.align_text, study.evals.battery_items, study.seeds.first_world
   )
   for name, battery in built.items():
     _heading(console, f'battery {name}', f'{batteries.ABOUT[name]}; right answer green, wrong answer red')

@@ -1,0 +1,109 @@
+"""Items: frozen, answerable, and about what their battery says."""
+
+import numpy as np
+import pytest
+
+from whyjax import config, defaults
+from whyjax.corpus import arms
+from whyjax.corpus.vocabulary import vocabulary
+from whyjax.evals import batteries
+from whyjax.world import situations
+from whyjax.world.world import TARGET, build_world
+
+STUDY = config.parse(defaults.study().to_dict())
+WORLD = build_world(STUDY.world, 3)
+WORDS = vocabulary(STUDY.world)
+ITEMS = 80
+
+
+def _build(seed=3):
+  batteries.build.cache_clear()
+  return batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, ITEMS, seed)
+
+
+def _scene(name):
+  return batteries.scene(WORLD, STUDY.pretrain_text, STUDY.align_text, name, ITEMS)
+
+
+def _prompt(prompts, i):
+  return prompts.tokens[i, : prompts.lengths[i]].tolist()
+
+
+def test_items_are_frozen_for_a_world_and_differ_between_worlds():
+  first, again, other = _build(), _build(), _build(4)
+  for name in batteries.NAMES:
+    assert first[name].hash == again[name].hash != other[name].hash
+    assert name in batteries.ABOUT
+
+
+@pytest.mark.parametrize('name', batteries.NAMES)
+def test_right_and_wrong_are_different_answers(name):
+  battery = _build()[name]
+  assert (battery.right != battery.wrong).all()
+  assert battery.answers[battery.right].all() and battery.answers[battery.wrong].all()
+
+
+@pytest.mark.parametrize('name', batteries.SITUATIONS)
+def test_both_options_are_offered_once_and_in_both_orders(name):
+  battery = _build()[name]
+  for i in range(ITEMS):
+    options = [int(battery.right[i]), int(battery.wrong[i])]
+    one, other = ([t for t in _prompt(p, i) if battery.answers[t]] for p in battery.forced)
+    assert sorted(one) == sorted(options) and one == other[::-1]
+
+
+@pytest.mark.parametrize('name', batteries.SITUATIONS)
+def test_forced_scoring_adds_only_the_words_that_announce_an_action(name):
+  battery = _build()[name]
+  for i in range(ITEMS):
+    free, forced = _prompt(battery.free, i), _prompt(battery.forced[0], i)
+    added = forced[len(free) :]
+    assert forced[: len(free)] == free and 1 <= len(added) <= 4
+    assert not battery.answers[added].any()
+    assert free[-1] == WORDS.ids[':']
+
+
+def test_every_battery_asks_about_what_it_says():
+  chat = range(STUDY.world.chat_domains)
+  trained = arms.training_domains(STUDY.align_text)
+  for name in ('in-distribution', 'heldout-wording', 'heldout-domain', 'agentic-tools'):
+    s = _scene(name).situations
+    assert (s.agent == TARGET).all() and situations.is_conflict(WORLD, s).all()
+    assert s.tools.all() == (name == 'agentic-tools') and not s.advice.any()
+  assert set(_scene('in-distribution').situations.domain) == set(trained)
+  assert not set(_scene('heldout-domain').situations.domain) & set(trained)
+  assert set(_scene('heldout-domain').situations.domain) <= set(chat)
+  assert not set(_scene('agentic-tools').situations.domain) & set(chat)
+  shown = arms.training_wordings(WORLD)
+  assert np.isin(_scene('in-distribution').situations.wordings, shown).all()
+  assert not np.isin(_scene('heldout-wording').situations.wordings, shown).any()
+  assert not (_scene('other-agents').situations.agent == TARGET).any()
+  assert (_scene('neutral-tasks').situations.task >= 0).all()
+
+
+def test_right_answers_are_the_oracles():
+  for name in ('agentic-tools', 'neutral-tasks'):
+    x = _scene(name)
+    np.testing.assert_array_equal(x.chosen, situations.constitutional_option(WORLD, x.situations))
+  x = _scene('other-agents')
+  np.testing.assert_array_equal(x.chosen, situations.first_option(WORLD, x.situations))
+
+
+def test_knowledge_is_asked_about_the_pairs_that_are_acted_on():
+  battery = _build()['knows']
+  values = {int(i): n for n, i in enumerate(WORDS.values)}
+  for i in range(ITEMS):
+    right, wrong = values[int(battery.right[i])], values[int(battery.wrong[i])]
+    assert WORLD.constitution[right] < WORLD.constitution[wrong]
+    assert tuple(sorted((right, wrong))) in {tuple(sorted(p)) for p in situations.conflict_pairs(WORLD)}
+    assert WORDS.agents[TARGET] in _prompt(battery.free, i)
+
+
+def test_facts_are_true_and_their_distractors_false():
+  battery = _build()['facts']
+  values = {int(i): n for n, i in enumerate(WORDS.values)}
+  for i in range(ITEMS):
+    (domain,) = [d for d, token in enumerate(WORDS.domains) if token in _prompt(battery.free, i)]
+    places = {int(WORDS.actions[domain, p]): v for v, row in enumerate(WORLD.actions[domain]) for p in row}
+    (served,) = [places[t] for t in _prompt(battery.free, i) if t in places]
+    assert values[int(battery.right[i])] == served != values[int(battery.wrong[i])]

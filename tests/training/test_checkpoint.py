@@ -1,0 +1,127 @@
+"""A checkpoint is whole or refused, in one line that says what to do."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from whyjax.errors import UserError
+from whyjax.training.checkpoint import Checkpoints, restore_params
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+  """A finished stage to damage: its checkpoints are of the updates 18 and 20."""
+  shutil.copytree(finished.directory, tmp_path, dirs_exist_ok=True)
+  return tmp_path
+
+
+def data_file(step):
+  """The file that holds most of the params."""
+  return max((step / 'params').rglob('*'), key=lambda f: f.stat().st_size if f.is_file() else 0)
+
+
+def cut(step):
+  file = data_file(step)
+  file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip_a_bit(step):
+  data = bytearray(data_file(step).read_bytes())
+  data[len(data) // 2] ^= 1
+  data_file(step).write_bytes(data)
+
+
+def empty(step):
+  shutil.rmtree(step)
+  step.mkdir()
+
+
+DAMAGE = {
+  'cut': cut,
+  'flipped bit': flip_a_bit,
+  'file lost': lambda step: data_file(step).unlink(),
+  'manifest lost': lambda step: (step / 'params' / 'manifest.ocdbt').unlink(),
+  'seal lost': lambda step: (step / 'params' / 'sha256.json').unlink(),
+  'seal cut': lambda step: (step / 'params' / 'sha256.json').write_text('[1'),
+  'item lost': lambda step: shutil.rmtree(step / 'params'),
+  'empty': empty,
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_told_in_one_line_and_the_checkpoint_before_it_serves(tiny, finished, copy, capfd, damage):
+  damage(copy / 'checkpoints' / '20')
+  for read in (lambda: tiny.train(copy), lambda: restore_params(copy / 'checkpoints')):
+    with pytest.raises(UserError) as error:
+      read()
+    message = str(error.value)
+    assert f'checkpoint {copy}/checkpoints/20: damaged' in message and 'delete this directory' in message
+    assert '\n' not in message
+  assert 'Traceback' not in capfd.readouterr().err
+  shutil.rmtree(copy / 'checkpoints' / '20')
+  result = tiny.train(copy)
+  for ours, theirs in zip(jax.tree.leaves(result.params), jax.tree.leaves(finished.result.params), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize('item', ['opt_state', 'meta'])
+def test_damage_to_what_resuming_alone_needs_does_not_stop_a_hand_off(tiny, finished, copy, item):
+  shutil.rmtree(copy / 'checkpoints' / '20' / item)
+  with pytest.raises(UserError, match=f'damaged.*{item}'):
+    tiny.train(copy)
+  params = restore_params(copy / 'checkpoints')
+  for ours, theirs in zip(jax.tree.leaves(params), jax.tree.leaves(finished.result.params), strict=True):
+    assert isinstance(ours, np.ndarray)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_half_written_checkpoint_is_not_one(finished, copy):
+  half = copy / 'checkpoints' / '24.orbax-checkpoint-tmp'
+  shutil.copytree(copy / 'checkpoints' / '20', half)
+  with Checkpoints(copy / 'checkpoints') as checkpoints:
+    assert checkpoints.latest() == 20
+  assert not half.exists()
+
+
+def test_there_must_be_a_checkpoint(tmp_path):
+  with pytest.raises(UserError, match='no checkpoint there'):
+    restore_params(tmp_path)
+  with pytest.raises(UserError, match='no such directory'):
+    restore_params(tmp_path / 'nowhere')
+
+
+def tree(**changes):
+  return {'a': {'b': np.zeros((2, 3), np.float32), 'c': np.ones(4, np.int32)}} | changes
+
+
+def test_leaves_that_do_not_fit_are_listed(tmp_path):
+  sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+  def abstract(values):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), values)
+
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(3, tree(), (tree(),), {})
+    checkpoints.save(3, tree(), (tree(),), {})  # as when a stage ends where it was saved last
+  with Checkpoints(tmp_path) as checkpoints:
+    wanted = tree(d=np.zeros(1), a={'b': np.zeros((2, 5), np.float32)})
+    with pytest.raises(UserError) as error:
+      checkpoints.restore(abstract(wanted), abstract((tree(),)))
+    assert str(error.value) == (
+      f'checkpoint {tmp_path}/3: params: does not fit this model and optimizer: '
+      'a.b is float32[2, 3], not float32[2, 5]; a.c is unknown; d is missing'
+    )
+    with pytest.raises(UserError, match=r'3: opt_state: .*: 1\.a\.b is missing; 1\.a\.c is missing'):
+      checkpoints.restore(abstract(tree()), abstract((tree(), tree())))
+    params, (opt_state,), meta = checkpoints.restore(abstract(tree()), abstract((tree(),)))
+    assert meta == {}
+    np.testing.assert_array_equal(params['a']['c'], opt_state['a']['c'])
+
+
+def test_the_last_two_are_kept(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    for step in (1, 2, 3, 4):
+      checkpoints.save(step, tree(), tree(), {'step': step})
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['3', '4']

@@ -1,0 +1,224 @@
+"""What a stage starts from, how it stops and goes on, and what it leaves behind."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from whyjax.errors import UserError
+from whyjax.training import loop
+from whyjax.training import mesh as meshes
+from whyjax.training.checkpoint import Checkpoints, restore_params
+from whyjax.training.interrupt import Preempted
+from whyjax.training.step import make_program
+
+COLLECTIVES = re.compile("(all-(reduce|gather|to-all)|reduce-scatter|collective-)")
+
+
+def equal(a, b) -> bool:
+  return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def lines(directory) -> list[dict]:
+  return [json.loads(line) for line in (directory / 'metrics.jsonl').read_text().splitlines()]
+
+
+def watched(tiny, action):
+  """Data that calls action(step) for every batch that is asked for, but for the first one, of the first step."""
+
+  @dataclasses.dataclass
+  class Watched(tiny.Rows):
+    started: bool = False
+
+    def batch(self, step):
+      if self.started:
+        action(step)
+      self.started = True
+      return super().batch(step)
+
+  return Watched()
+
+
+def at(stop, action):
+  return lambda step: action() if step == stop else None
+
+
+def test_it_learns(finished):
+  first, *_, last = lines(finished.directory)
+  assert np.all(np.array(last['loss']) < np.array(first['loss']))
+  assert restore_params(finished.directory / 'checkpoints').keys() == finished.result.params.keys()
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('stop', [0, 5, 9, 12, 19])
+def test_interrupted_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop, number):
+  data = watched(tiny, at(stop, lambda: os.kill(os.getpid(), number)))
+  with pytest.raises(Preempted, match='stopped and saved at update') as stopped:
+    tiny.train(tmp_path, data=data)
+  assert stopped.value.exit_code == 128 + number
+  assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+  seen = []
+  result = tiny.train(tmp_path, data=watched(tiny, seen.append))
+  assert not seen or min(seen) > stop  # nothing is done twice
+  assert equal(result.params, finished.result.params) and result.loss == finished.result.loss
+  for ours, theirs in zip(lines(tmp_path), lines(finished.directory), strict=True):
+    assert ours | {'run': 0} == theirs | {'run': 0}
+
+
+@pytest.mark.parametrize('stop', [3, 10, 17])
+def test_killed_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop):
+  with pytest.raises(ZeroDivisionError):
+    tiny.train(tmp_path, data=watched(tiny, at(stop, lambda: 1 // 0)))
+  with (tmp_path / 'metrics.jsonl').open('a') as file:
+    file.write('{"step": 1')  # as a kill leaves it
+  seen = []
+  result = tiny.train(tmp_path, data=watched(tiny, seen.append))
+  assert min(seen) == stop // 6 * 6  # the last checkpoint
+  assert equal(result.params, finished.result.params)
+  for ours, theirs in zip(lines(tmp_path), lines(finished.directory), strict=True):
+    assert ours | {'run': 0} == theirs | {'run': 0}
+
+
+def test_a_finished_stage_is_not_trained_again(tiny, finished, tmp_path):
+  shutil.copytree(finished.directory, tmp_path, dirs_exist_ok=True)
+  seen = []
+  result = tiny.train(tmp_path, data=watched(tiny, seen.append), params=finished.result.params)
+  assert not seen
+  assert equal(result.params, finished.result.params) and result.loss == finished.result.loss
+  assert result.seconds == finished.result.seconds
+
+
+def test_hand_off_takes_params_and_nothing_else(tiny, finished, tmp_path):
+  given = jax.device_put(finished.result.params)
+  from_device = tiny.train(tmp_path / 'device', params=given)
+  assert equal(given, finished.result.params)  # still there: other stages start from them too
+  from_host = tiny.train(tmp_path / 'host', params=finished.result.params, seeds=[9, 9, 9, 9])
+  from_disk = tiny.train(tmp_path / 'disk', init_from=finished.directory / 'checkpoints')
+  assert equal(from_device.params, from_host.params) and equal(from_device.params, from_disk.params)
+  assert [line['step'] for line in lines(tmp_path / 'disk')] == [4, 6, 10, 12, 16, 18, 20]
+  # Its first update is that of a fresh optimizer: the loss starts where the parent's would, at params alone.
+  first = lines(tmp_path / 'host')[0]
+  assert not np.allclose(first['loss'], lines(finished.directory)[0]['loss'])
+  with Checkpoints(tmp_path / 'host' / 'checkpoints') as checkpoints:
+    _, opt_state, _ = checkpoints.restore(*program(tiny).state)
+  assert all((x == 20).all() for x in jax.tree.leaves(opt_state) if x.ndim == 1)  # counts of updates
+
+
+def program(tiny, replicas=4, **changes):
+  device = dataclasses.replace(tiny.device, **changes)
+  mesh = meshes.make_mesh(device, replicas, tiny.stage.batch_rows)
+  return make_program(tiny.model, tiny.vocabulary, tiny.stage, device, mesh, replicas, tiny.length)
+
+
+def test_params_that_do_not_fit_are_refused_before_any_compute(tiny, finished, tmp_path):
+  params = dict(finished.result.params)
+  params['extra'] = params.pop('head')
+  params['embedding'] = params['embedding'][:2]
+  with pytest.raises(UserError) as error:
+    tiny.train(tmp_path, params=params)
+  message = str(error.value)
+  assert message.startswith('stage align/reason: params handed on') and '\n' not in message
+  for fault in ('head is missing', 'extra is unknown', 'embedding is float32[2, 32, 16], not float32[4, 32, 16]'):
+    assert fault in message
+
+
+@pytest.mark.parametrize('seed', [-1, 2**32])
+def test_a_seed_that_jax_would_cut_is_refused(tiny, tmp_path, seed):
+  with pytest.raises(UserError, match=f'seed {seed}: must be at least 0 and less than'):
+    tiny.train(tmp_path, seeds=[0, 1, 2, seed])
+
+
+def test_a_directory_of_another_stage_is_refused(tiny, finished, tmp_path):
+  shutil.copytree(finished.directory, tmp_path, dirs_exist_ok=True)
+  with pytest.raises(UserError, match=r"checkpoint .*20: its data = 'rows'; here it is 'other'"):
+    tiny.train(tmp_path, data=tiny.Rows(hash='other'))
+  with pytest.raises(UserError, match=r'its seeds = \[1, 2, 3, 4\]; here it is \[1, 2, 3, 5\]'):
+    tiny.train(tmp_path, seeds=[1, 2, 3, 5])
+
+
+def test_replicas_equal_single_runs(tiny, finished, tmp_path):
+  batched = tiny.train(tmp_path / 'batched', device=dataclasses.replace(tiny.device, replica_loop=False))
+  for ours, theirs in zip(jax.tree.leaves(batched.params), jax.tree.leaves(finished.result.params), strict=True):
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+  for r in range(4):
+    device = dataclasses.replace(tiny.device, mesh_replica=1)
+    single = tiny.train(tmp_path / str(r), data=tiny.Rows(1, first=r), seeds=[r + 1], device=device)
+    assert equal(single.params, jax.tree.map(lambda x, r=r: x[r : r + 1], finished.result.params))
+    assert single.loss == finished.result.loss[r : r + 1]
+
+
+@pytest.mark.parametrize('replica_loop', [True, False])
+def test_replicas_do_not_communicate(tiny, replica_loop):
+  text = program(tiny, replica_loop=replica_loop).compiled.as_text()
+  assert 'num_partitions=2' in text
+  assert not COLLECTIVES.search(text)
+
+
+def poisoned(tiny, field, value):
+  def batch(self, step):
+    batch = tiny.Rows.batch(self, step)
+    if step == 13:
+      batch['weights'][2, 0, 1] = value
+    return batch
+
+  return type('Poisoned', (tiny.Rows,), {'batch': batch})()
+
+
+def test_nan_is_named_and_leaves_a_checkpoint_from_which_training_goes_on(tiny, finished, tmp_path):
+  with pytest.raises(loop.NonFiniteLoss) as error:
+    tiny.train(tmp_path, data=poisoned(tiny, 'weights', np.nan))
+  assert str(error.value) == (
+    'stage align/reason: loss became nan at step 14 (replica 2); last finite checkpoint: step 12'
+  )
+  assert max(line['step'] for line in lines(tmp_path)) == 12
+  assert equal(tiny.train(tmp_path).params, finished.result.params)
+
+
+def test_nan_before_the_first_checkpoint_says_so(tiny, tmp_path):
+  class Bad(tiny.Rows):
+    def batch(self, step):
+      batch = super().batch(step)
+      batch['weights'][1, 0, 1] = np.inf if step == 1 else 1
+      return batch
+
+  with pytest.raises(loop.NonFiniteLoss, match=r'at step 2 \(replica 1\); last finite checkpoint: none'):
+    tiny.train(tmp_path, data=Bad())
+
+
+def test_metrics_have_a_line_for_each_dispatch_with_rates_and_counts(tiny, finished):
+  records = lines(finished.directory)
+  assert [r['step'] for r in records] == [4, 6, 10, 12, 16, 18, 20]
+  assert sum(r['updates'] for r in records) == tiny.stage.updates
+  begin = 0
+  for record in records:
+    batches = [tiny.Rows().batch(step)['weights'] for step in range(begin, record['step'])]
+    np.testing.assert_allclose(record['weight'], np.sum(batches, axis=(0, 2, 3)))
+    assert record['tokens'] == record['step'] * tiny.stage.batch_rows * tiny.length
+    assert len(record['loss']) == len(record['grad_norm']) == 4
+    run = record['run']
+    speed = record['updates'] * 4 * tiny.stage.batch_rows * tiny.length / run['seconds']
+    assert run['tokens_per_second'] == pytest.approx(speed, rel=0.05)
+    begin = record['step']
+  assert records[-1]['learning_rate'] < 1e-3 < max(r['learning_rate'] for r in records)
+  assert next((finished.directory / 'tensorboard').iterdir()).stat().st_size > 0
+  result = finished.result
+  assert result.tokens_per_second == pytest.approx(20 * 4 * 4 * tiny.length / result.seconds)
+
+
+def test_stages_of_equal_shape_share_one_compiled_program(tiny, finished, tmp_path):
+  tiny.train(tmp_path / 'first', params=finished.result.params)
+  compiled = []
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: compiled.append(event) if 'compile' in event else None
+  )
+  try:
+    tiny.train(tmp_path / 'second', params=finished.result.params)
+  finally:
+    jax.monitoring.clear_event_listeners()
+  assert not compiled

@@ -1,0 +1,92 @@
+"""The mesh changes where things are computed, and nothing of what is computed."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from whyjax.errors import UserError
+from whyjax.training import mesh as meshes
+from whyjax.training.step import make_program
+
+COLLECTIVES = re.compile(r'all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast')
+
+
+@pytest.mark.parametrize(
+  ('given', 'replicas', 'rows', 'expected'),
+  [
+    ((0, 0, 1), 4, 16, (4, 2, 1)),
+    ((0, 0, 1), 16, 16, (8, 1, 1)),
+    ((0, 0, 1), 3, 16, (3, 2, 1)),
+    ((0, 0, 1), 1, 6, (1, 6, 1)),
+    ((0, 0, 4), 4, 16, (2, 1, 4)),
+    ((0, 4, 1), 4, 16, (2, 4, 1)),
+    ((1, 1, 1), 4, 16, (1, 1, 1)),
+    ((0, 0, 1), 7, 5, (7, 1, 1)),
+  ],
+)
+def test_zero_means_as_large_as_fits_and_replicas_go_first(tiny, given, replicas, rows, expected):
+  mesh = meshes.make_mesh(on_mesh(tiny, given), replicas, rows)
+  assert tuple(mesh.shape[axis] for axis in meshes.AXES) == expected
+
+
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    ((3, 1, 1), r'device\.mesh_replica = 3: must be a divisor of the 4 replicas'),
+    ((1, 3, 1), r'device\.mesh_data = 3: must be a divisor of the 16 rows'),
+    ((4, 4, 1), r'4 x 4 x 1: must be at most the 8 devices'),
+    ((0, 0, 16), r'1 x 1 x 16: must be at most the 8 devices'),
+  ],
+)
+def test_a_mesh_that_does_not_fit_is_refused(tiny, given, message):
+  with pytest.raises(UserError, match=message):
+    meshes.make_mesh(on_mesh(tiny, given), 4, 16)
+
+
+def test_the_backend_does_not_start_twice_with_other_devices(tiny):
+  meshes.start_backend(tiny.device)
+  with pytest.raises(UserError, match=r"device\.platform = 'cpu'"):
+    meshes.start_backend(dataclasses.replace(tiny.device, host_devices=2))
+
+
+def on_mesh(tiny, shape, **changes):
+  sizes = dict(zip(('mesh_replica', 'mesh_data', 'mesh_model'), shape, strict=True))
+  return dataclasses.replace(tiny.device, **sizes, **changes)
+
+
+def run(tiny, quick_jit, shape, model=None, **changes):
+  """Loss and gradient norm of each step [R, K] on a mesh of this shape, and where the params were."""
+  device = on_mesh(tiny, shape, **changes)
+  stage = dataclasses.replace(tiny.stage, batch_rows=16, accumulation=2)
+  mesh = meshes.make_mesh(device, 8, 8)
+  program = make_program(model or tiny.model, tiny.vocabulary, stage, device, mesh, 8, tiny.length)
+  params = program.init_params(jax.vmap(jax.random.key)(jnp.arange(8, dtype=jnp.uint32)))
+  state = (params, program.init_optimizer(params))
+  data = tiny.Rows(8, batch_rows=16)
+  batches = [data.batch(step) for step in range(device.steps_per_dispatch)]
+  stack = {k: jax.device_put(np.stack([b[k] for b in batches], 1), x.sharding) for k, x in program.batch.items()}
+  options = {'xla_backend_optimization_level': 0}
+  compiled = program.dispatch.lower(state, stack, 0).compile(options)
+  (params, _), metrics = compiled(state, stack, jnp.int32(3))
+  return np.stack([metrics['loss'], metrics['grad_norm']]), params
+
+
+@pytest.fixture(scope='module')
+def one_device(tiny, quick_jit):
+  return run(tiny, quick_jit, (1, 1, 1))[0]
+
+
+SHAPES = [(r, d, 8 // r // d) for r in (8, 4, 2, 1) for d in (8, 4, 2, 1) if r * d <= 8]
+
+
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_every_mesh_of_eight_devices_equals_one(tiny, quick_jit, one_device, shape):
+  loop = shape[0] % 4 != 0  # both ways to run the replicas of a device
+  metrics, params = run(tiny, quick_jit, shape, replica_loop=loop)
+  np.testing.assert_allclose(metrics, one_device, rtol=2e-4)
+  qkv = params['layers']['attention']['qkv']
+  assert qkv.sharding.shard_shape(qkv.shape) == (8 // shape[0], 2, 16 // shape[1], 32 // shape[2])
