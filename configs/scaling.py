@@ -19,6 +19,7 @@ def get_config(variant: str = 'cpu'):
   config.kind = 'scaling'
   config.scaling.sizes = ('10k', '30k', '100k', '300k')
   config.scaling.updates = (1000,)
+  config.seeds.update(dict(worlds=2, per_world=1))
   if variant != 'cpu':
     config.scaling.sizes = ('100k', '300k', '1m', '3m', '10m', '30m')
     config.scaling.updates = (10_000,)

@@ -29,5 +29,5 @@ def get_config(variant: str = 'cpu'):
   config.align_text.supervised_tokens = 1_000
   config.later_text.supervised_tokens = 1_000
   config.evals.battery_items = 20
-  config.seeds.per_world = 1
+  config.seeds.update(dict(worlds=2, per_world=1))
   return config

@@ -4,6 +4,7 @@ import dataclasses
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ml_collections import config_dict
 import pytest
 
 from whyjax import config, defaults
@@ -30,7 +31,7 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'evals.itmes': 3}, r'config\.evals\.itmes: unknown field; did you mean items\?'),
+    ({'evals.sampels': 3}, r'config\.evals\.sampels: unknown field; did you mean samples\?'),
     ({'evals': 3}, r'config\.evals = 3: must be a group of fields'),
     ({'seeds.first_world': -1}, r'config\.seeds\.first_world = -1: must be at least 0'),
     ({'seeds.worlds': 2.0}, r'config\.seeds\.worlds = 2\.0: must be of type int'),
@@ -122,6 +123,18 @@ def test_impossible_study_is_refused(changes, message):
   with pytest.raises(UserError, match='^' + message) as error:
     config.parse(_tree(changes))
   assert '\n' not in str(error.value)
+
+
+def test_no_field_has_the_name_of_a_method_of_config_dict():
+  """A flag --config.group.items would find the method `items`, and fail."""
+
+  def names(part):
+    for field in dataclasses.fields(part):
+      yield field.name
+      if dataclasses.is_dataclass(value := getattr(part, field.name)):
+        yield from names(value)
+
+  assert not [name for name in names(config.parse(_tree({}))) if hasattr(config_dict.ConfigDict, name)]
 
 
 def test_missing_field_is_named():

@@ -20,10 +20,11 @@ def _main(*args: str) -> int:
   return main.main(['whyjax', *args])
 
 
-def _process(*args: str, cwd: Path) -> subprocess.CompletedProcess:
+def _process(*args: str, cwd: Path) -> subprocess.Popen:
   env = os.environ | {'PYTHONPATH': str(Path(__file__).parents[1])}
   command = [sys.executable, '-m', 'whyjax.main', *args]
-  return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+  pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+  return subprocess.Popen(command, cwd=cwd, env=env, text=True, **pipes)
 
 
 def _config(path: Path, body: str) -> str:
@@ -61,10 +62,10 @@ def test_overrides_reach_the_study():
     (['--config=.'], '--config=.: no such file'),
     ([f'--config={TINY}:laptop'], "config variant 'laptop': must be one of cpu, gpu, tpu"),
     (
-      [f'--config={TINY}', '--config.evals.itmes=3'],
-      'config.evals.itmes: unknown field; did you mean items?',
+      [f'--config={TINY}', '--config.evals.sampels=3'],
+      'config.evals.sampels: unknown field; did you mean samples?',
     ),
-    ([f'--config={TINY}', '--config.eval.items=3'], 'config.eval: unknown field; did you mean evals?'),
+    ([f'--config={TINY}', '--config.eval.samples=3'], 'config.eval: unknown field; did you mean evals?'),
     (
       [f'--config={TINY}', '--config.evals.samples.x=3'],
       'config.evals.samples.x: config.evals.samples is a value',
@@ -129,6 +130,7 @@ def test_unknown_arm_fails_before_the_workdir_exists(capsys, tmp_path):
     (RuntimeError('one\ntwo'), 1, 'RuntimeError: one two (--debug shows where)'),
     (Preempted('pretrain: stopped and saved', signal.SIGTERM), 143, 'pretrain: stopped and saved'),
     (Preempted('pretrain: stopped and saved', signal.SIGINT), 130, 'pretrain: stopped and saved'),
+    (SystemExit(143), 143, 'stopped; the same command goes on from there'),
   ],
 )
 def test_faults_of_a_run_are_one_line_with_their_exit_code(fault, code, line, capsys, monkeypatch):
@@ -153,16 +155,28 @@ def test_help_names_every_action(capsys):
 def test_held_workdir_ends_the_second_process_with_the_name_of_the_first(tmp_path):
   with workdir.hold(tmp_path / 'w', 'tiny'):
     second = _process(f'--config={TINY}', f'--workdir={tmp_path / "w"}', cwd=tmp_path)
+    _, error = second.communicate(timeout=60)
   assert second.returncode == 2
-  assert f'in use by process {os.getpid()} on ' in second.stderr
-  assert second.stderr.count('\n') == 1
+  assert f'in use by process {os.getpid()} on ' in error
+  assert error.count('\n') == 1
 
 
 def test_bad_input_ends_a_process_with_code_2_at_once(tmp_path):
   (tmp_path / 'w').write_text('')
-  done = _process(f'--config={TINY}', '--workdir=w', cwd=tmp_path)
-  assert (done.returncode, done.stdout) == (2, '')
-  assert done.stderr == 'whyjax: workdir w: is a file; must be a directory\n'
+  process = _process(f'--config={TINY}', '--workdir=w', cwd=tmp_path)
+  assert process.communicate(timeout=60) == ('', 'whyjax: workdir w: is a file; must be a directory\n')
+  assert process.returncode == 2
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_ends_a_process_with_its_code_and_frees_the_workdir(tmp_path, number, code):
+  process = _process(f'--config={TINY}', '--workdir=w', cwd=tmp_path)
+  assert process.stdout.readline().startswith('tiny')
+  process.send_signal(number)
+  _, error = process.communicate(timeout=60)
+  assert (process.returncode, error) == (code, 'whyjax: stopped; the same command goes on from there\n')
+  with workdir.hold(tmp_path / 'w', 'tiny'):
+    pass
 
 
 def test_plan_runs_from_the_command_line_and_creates_nothing(capsys, tmp_path, monkeypatch):

@@ -78,8 +78,4 @@ def _check_fields(tree, argv) -> None:
         raise UserError(f'{path}.{key}: {path} is a value and has no fields')
       if key not in node:
         raise config.unknown_field(path, key, node)
-      if hasattr(config_dict.ConfigDict, key):  # the library would find its method, not the field
-        raise UserError(
-          f'{path}.{key}: no flag can set it, for ConfigDict has a method of that name; set it in the file'
-        )
       node, path = node[key], f'{path}.{key}'

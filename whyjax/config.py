@@ -41,6 +41,7 @@ class WorldConfig:
 class PretrainTextConfig:
   """What is read in pretraining: shares are of examples."""
 
+  epochs: int = _field(low=1)  # how often every row is read
   facts: float = _field(low=0.0, high=1.0)
   neutral: float = _field(low=0.0, high=1.0)  # situations with a task and no ethical value
   target: float = _field(over=0.0, high=1.0)

@@ -13,7 +13,6 @@ Ctrl-C after saving: the same command goes on from there.
 """
 
 from collections.abc import Sequence
-import errno
 import signal
 import sys
 import threading
@@ -24,9 +23,8 @@ from rich.console import Console
 
 from whyjax import command_line
 from whyjax.errors import UserError
+from whyjax.study.workdir import disk_fault
 from whyjax.training.interrupt import Preempted
-
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,11 +37,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
   except Preempted as stop:
     return _end(stop, str(stop), stop.exit_code, argv)
+  except SystemExit as stop:
+    return _end(stop, 'stopped; the same command goes on from there', stop.code, argv)
   except UserError as error:
     return _end(error, str(error), 2, argv)
   except Exception as error:
-    if full := _disk_fault(error):
-      return _end(error, f'{full}; mend that and give the same command again: it goes on from there', 2, argv)
+    if fault := disk_fault(error):
+      return _end(
+        error, f'{fault}; mend that and give the same command again: it goes on from there', 2, argv
+      )
     return _end(error, f'{type(error).__name__}: {error} (--debug shows where)', 1, argv)
 
 
@@ -76,20 +78,9 @@ def _end(error: BaseException, line: str, code: int, argv: Sequence[str]) -> int
   return code
 
 
-def _disk_fault(error: BaseException | None) -> str:
-  """What is wrong with the disk, if that is what ended the run; '' if not. Libraries wrap such errors."""
-  while error is not None:
-    if isinstance(error, OSError) and error.errno in _DISK:
-      return str(error)
-    if 'No space left on device' in str(error):
-      return 'No space left on device'
-    error = error.__cause__ or error.__context__
-  return ''
-
-
 def _stop(number: int, _) -> None:
   """Outside of training, which saves first, all that is written is whole: the run may end at once."""
-  raise Preempted('stopped; the same command goes on from there', number)
+  raise SystemExit(128 + number)  # not an Exception, which libraries and we ourselves catch for other reasons
 
 
 def _hush() -> None:

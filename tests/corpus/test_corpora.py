@@ -25,7 +25,7 @@ def _study(**changes):
 
 
 STUDY = _study()
-GOLDEN = '0'
+GOLDEN = '224b56254ee6cad7'
 EVERY = [name for name, arm in arms.ARMS.items() if arm.trains]
 
 

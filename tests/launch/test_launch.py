@@ -89,7 +89,7 @@ def _write_program(path: Path, does: str) -> None:
 
 def _run(script, *arguments, **env):
   return subprocess.run(
-    [script, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=30, check=False
+    [script, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=40, check=False
   )
 
 
@@ -144,16 +144,16 @@ def test_push_brings_tracked_files_and_keeps_results(calls, checkout, tmp_path):
   assert calls()[-1] == ['pip', 'install', '--quiet', '-r', 'requirements.txt', 'jax[tpu]']
 
 
-def test_a_tpu_run_passes_its_arguments_on_and_does_not_wait(calls, tmp_path):
+def test_a_tpu_run_passes_its_arguments_on_and_leaves_the_program_running(calls, tmp_path):
   arguments = ['--config=configs/smoke.py:tpu', "--config.question=what's it to you?", '--workdir=runs/a b']
-  start = time.monotonic()
-  run = _run(TPU, 'run', *arguments, VM=str(tmp_path / 'vm'), SECONDS='4')
+  run = _run(TPU, 'run', *arguments, VM=str(tmp_path / 'vm'), SECONDS='60')
   assert run.returncode == 0, run.stderr
-  assert time.monotonic() - start < 3, 'the connection must not stay open as long as the program runs'
-  _wait_until(lambda: len(calls()) == 2)
+  _wait_until((tmp_path / 'record.pid').exists)
   gcloud, program = calls()
   assert gcloud[4:7] == ['ssh', 'whyjax', '--worker=all']
   assert program == ['python', '-m', 'whyjax.main', *arguments]
+  _wait_until((tmp_path / 'record.pid').read_text)
+  os.kill(int((tmp_path / 'record.pid').read_text()), signal.SIGTERM)  # fails if it is not running
 
 
 def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
@@ -178,10 +178,11 @@ def test_only_a_job_that_was_stopped_and_has_saved_is_requeued(calls, code, env,
 
 
 def test_a_signal_to_the_batch_shell_reaches_the_program_and_waits_for_it_to_save(calls, tmp_path):
-  with subprocess.Popen([SLURM, '--config=a.py'], env=os.environ | {'SECONDS': '20'}) as job:
+  with subprocess.Popen([SLURM, '--config=a.py'], env=os.environ | {'SECONDS': '60'}) as job:
     _wait_until((tmp_path / 'record.pid').exists)
+    _wait_until((tmp_path / 'record.pid').read_text)
     job.send_signal(signal.SIGTERM)
-    assert job.wait(timeout=10) == 143
+    assert job.wait(timeout=30) == 143
   assert [call for call in calls() if call[0] in ('scancel', 'scontrol')] == [
     ['scancel', '--signal=TERM', '7.0'], ['scontrol', 'requeue', '7']
   ]
@@ -194,7 +195,7 @@ def test_several_tasks_are_refused_before_anything_runs(calls):
   assert calls() == []
 
 
-def _wait_until(condition, seconds: float = 10) -> None:
+def _wait_until(condition, seconds: float = 30) -> None:
   deadline = time.monotonic() + seconds
   while not condition():
     assert time.monotonic() < deadline, 'waited in vain'

@@ -52,9 +52,9 @@ def test_law_of_size_is_recovered():
 
 def test_law_of_size_and_tokens_is_recovered_in_time():
   records = _study(_by_size_and_tokens, budgets=(1e6, 3e6, 1e7, 3e7))
-  start = time.perf_counter()
+  start = time.process_time()
   by_size, by_both = fits.fit_records(records)
-  assert time.perf_counter() - start < 5
+  assert time.process_time() - start < 5
   assert _covered(by_both) == {'E', 'A', 'a', 'B', 'b'}
   assert {p['tokens'] for p in by_size['points']} == {3e7}, 'the law of size holds at one budget'
   assert len(by_both['points']) == 5 * 4 * 2
@@ -112,8 +112,8 @@ def test_equal_records_give_equal_fits_that_the_results_file_takes(tmp_path):
 
 
 def test_a_study_of_arms_has_no_law():
-  records = [{'record': 'stage', 'kind': 'pretrain', 'stage': 'pretrain', 'parameters': 10, 'tokens': 10},
-             {'record': 'stage', 'kind': 'later', 'stage': 'later/reason/neutral', 'parameters': 9, 'tokens': 9},
-             {'record': 'loss', 'stage': 'pretrain', 'world': 0, 'seed': 0, 'loss': 1.0},
-             {'record': 'loss', 'stage': 'later/reason/neutral', 'world': 0, 'seed': 0, 'loss': 1.0}]
+  records = []
+  for kind, stage in (('pretrain', 'pretrain'), ('later', 'later/reason/neutral')):
+    records += [{'record': 'stage', 'kind': kind, 'stage': stage, 'parameters': 10, 'tokens': 10},
+                {'record': 'loss', 'stage': stage, 'world': 0, 'seed': 0, 'loss': 1.0}]
   assert fits.fit_records(records) == []

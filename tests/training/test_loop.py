@@ -18,7 +18,7 @@ from whyjax.training.checkpoint import Checkpoints, restore_params
 from whyjax.training.interrupt import Preempted
 from whyjax.training.step import make_program
 
-COLLECTIVES = re.compile("(all-(reduce|gather|to-all)|reduce-scatter|collective-)")
+COLLECTIVE = re.compile(r'all-reduce|all-gather|all-to-all|reduce-scatter|collective-')
 
 
 def equal(a, b) -> bool:
@@ -55,8 +55,9 @@ def test_it_learns(finished):
   assert restore_params(finished.directory / 'checkpoints').keys() == finished.result.params.keys()
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize('stop', [0, 5, 9, 12, 19])
+@pytest.mark.parametrize(
+  ('stop', 'number'), [(0, signal.SIGTERM), (5, signal.SIGINT), (9, signal.SIGTERM), (19, signal.SIGTERM)]
+)
 def test_interrupted_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop, number):
   data = watched(tiny, at(stop, lambda: os.kill(os.getpid(), number)))
   with pytest.raises(Preempted, match='stopped and saved at update') as stopped:
@@ -71,7 +72,7 @@ def test_interrupted_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop, nu
     assert ours | {'run': 0} == theirs | {'run': 0}
 
 
-@pytest.mark.parametrize('stop', [3, 10, 17])
+@pytest.mark.parametrize('stop', [3, 17])
 def test_killed_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop):
   with pytest.raises(ZeroDivisionError):
     tiny.train(tmp_path, data=watched(tiny, at(stop, lambda: 1 // 0)))
@@ -143,36 +144,42 @@ def test_a_directory_of_another_stage_is_refused(tiny, finished, tmp_path):
 
 
 def test_replicas_equal_single_runs(tiny, finished, tmp_path):
-  batched = tiny.train(tmp_path / 'batched', device=dataclasses.replace(tiny.device, replica_loop=False))
-  for ours, theirs in zip(jax.tree.leaves(batched.params), jax.tree.leaves(finished.result.params), strict=True):
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
-  for r in range(4):
-    device = dataclasses.replace(tiny.device, mesh_replica=1)
-    single = tiny.train(tmp_path / str(r), data=tiny.Rows(1, first=r), seeds=[r + 1], device=device)
-    assert equal(single.params, jax.tree.map(lambda x, r=r: x[r : r + 1], finished.result.params))
-    assert single.loss == finished.result.loss[r : r + 1]
+  one_device = dataclasses.replace(tiny.device, mesh_replica=1)
+  singles = [
+    tiny.train(tmp_path / str(r), data=tiny.Rows(1, first=r), seeds=[r + 1], device=one_device) for r in range(4)
+  ]
+  single_params = jax.tree.map(lambda *rows: np.concatenate(rows), *(s.params for s in singles))
+  in_turn = tiny.train(tmp_path / 'in turn', device=one_device)
+  assert equal(in_turn.params, single_params) and in_turn.loss == [s.loss[0] for s in singles]
+  as_a_batch = tiny.train(tmp_path / 'as a batch', device=dataclasses.replace(tiny.device, replica_loop=False))
+  for result in (as_a_batch, finished.result):  # on two devices
+    for ours, theirs in zip(jax.tree.leaves(result.params), jax.tree.leaves(single_params), strict=True):
+      np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize('replica_loop', [True, False])
 def test_replicas_do_not_communicate(tiny, replica_loop):
   text = program(tiny, replica_loop=replica_loop).compiled.as_text()
   assert 'num_partitions=2' in text
-  assert not COLLECTIVES.search(text)
+  assert not COLLECTIVE.search(text)
 
 
-def poisoned(tiny, field, value):
-  def batch(self, step):
-    batch = tiny.Rows.batch(self, step)
-    if step == 13:
-      batch['weights'][2, 0, 1] = value
-    return batch
+def poisoned(tiny, bad_step, replica, value):
+  """Data with one weight of one replica that is no number."""
 
-  return type('Poisoned', (tiny.Rows,), {'batch': batch})()
+  class Poisoned(tiny.Rows):
+    def batch(self, step):
+      batch = super().batch(step)
+      if step == bad_step:
+        batch['weights'][replica, 0, 1] = value
+      return batch
+
+  return Poisoned()
 
 
 def test_nan_is_named_and_leaves_a_checkpoint_from_which_training_goes_on(tiny, finished, tmp_path):
   with pytest.raises(loop.NonFiniteLoss) as error:
-    tiny.train(tmp_path, data=poisoned(tiny, 'weights', np.nan))
+    tiny.train(tmp_path, data=poisoned(tiny, 13, 2, np.nan))
   assert str(error.value) == (
     'stage align/reason: loss became nan at step 14 (replica 2); last finite checkpoint: step 12'
   )
@@ -181,14 +188,8 @@ def test_nan_is_named_and_leaves_a_checkpoint_from_which_training_goes_on(tiny, 
 
 
 def test_nan_before_the_first_checkpoint_says_so(tiny, tmp_path):
-  class Bad(tiny.Rows):
-    def batch(self, step):
-      batch = super().batch(step)
-      batch['weights'][1, 0, 1] = np.inf if step == 1 else 1
-      return batch
-
   with pytest.raises(loop.NonFiniteLoss, match=r'at step 2 \(replica 1\); last finite checkpoint: none'):
-    tiny.train(tmp_path, data=Bad())
+    tiny.train(tmp_path, data=poisoned(tiny, 1, 1, np.inf))
 
 
 def test_metrics_have_a_line_for_each_dispatch_with_rates_and_counts(tiny, finished):

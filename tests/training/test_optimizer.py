@@ -1,6 +1,7 @@
 """Learning rates, what decays, and that Muon sees layer-stacked weights as matrices."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,12 @@ def params():
   return jax.tree.map(
     lambda s: jnp.asarray(rng.normal(size=s), jnp.float32), shapes, is_leaf=lambda s: isinstance(s, tuple)
   )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def first_update(stage, params, grads):
+  tx = make_optimizer(stage)
+  return tx.update(grads, tx.init(params), params)[0]
 
 
 def rates(tiny, **changes) -> np.ndarray:
@@ -62,8 +69,7 @@ def test_cosine_falls_from_the_end_of_warmup_through_half_to_near_zero(tiny):
 @pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
 def test_only_hidden_matrices_decay(tiny, params, optimizer):
   stage = dataclasses.replace(tiny.stage, optimizer=optimizer, schedule='constant', warmup=0.0)
-  tx = make_optimizer(stage)
-  updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+  updates = first_update(stage, params, jax.tree.map(jnp.zeros_like, params))
   for name in ('qkv', 'down'):
     expected = -stage.learning_rate * stage.weight_decay * params['layers'][name]
     np.testing.assert_allclose(updates['layers'][name], expected, rtol=1e-5)
@@ -71,18 +77,17 @@ def test_only_hidden_matrices_decay(tiny, params, optimizer):
   assert all((u == 0).all() for u in others)
 
 
-def first_update(tiny, params, grads):
-  stage = dataclasses.replace(
+@pytest.fixture
+def muon(tiny):
+  return dataclasses.replace(
     tiny.stage, optimizer='muon', schedule='constant', warmup=0.0, weight_decay=0.0, clip_norm=1e9
   )
-  tx = make_optimizer(stage)
-  return tx.update(grads, tx.init(params), params)[0]
 
 
-def test_muon_orthogonalises_each_matrix_of_a_stack(tiny, params):
+def test_muon_orthogonalises_each_matrix_of_a_stack(tiny, muon, params):
   rng = np.random.default_rng(1)
   grads = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), params)
-  update = first_update(tiny, params, grads)
+  update = first_update(muon, params, grads)
   for name in ('qkv', 'down'):
     spread = np.linalg.svd(grads['layers'][name], compute_uv=False)
     values = np.linalg.svd(update['layers'][name], compute_uv=False)
@@ -95,11 +100,11 @@ def test_muon_orthogonalises_each_matrix_of_a_stack(tiny, params):
   assert all(0.1 < size / tiny.stage.learning_rate < 0.3 for size in sizes)
 
 
-def test_muon_keeps_layers_apart(tiny, params):
+def test_muon_keeps_layers_apart(muon, params):
   rng = np.random.default_rng(2)
   grads = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), params)
-  louder = jax.tree.map(lambda g: g, grads)
-  louder['layers']['qkv'] = grads['layers']['qkv'].at[0].multiply(-100.0)
-  before, after = (first_update(tiny, params, g)['layers']['qkv'] for g in (grads, louder))
+  layers = grads['layers'] | {'qkv': grads['layers']['qkv'].at[0].multiply(-100.0)}
+  louder = grads | {'layers': layers}
+  before, after = (first_update(muon, params, g)['layers']['qkv'] for g in (grads, louder))
   np.testing.assert_allclose(after[1], before[1], atol=1e-7)
   np.testing.assert_allclose(after[0], -before[0], atol=1e-5)  # neither scale nor the other layer matters

@@ -49,13 +49,13 @@ class CorpusSpec:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _spec(study: StudyConfig, name: str, updates: int, batch_rows: int, world_seed: int, seed: int, **text) -> CorpusSpec:
+def _spec(study: StudyConfig, name: str, rows: int, world_seed: int, seed: int, **text) -> CorpusSpec:
   return CorpusSpec(
       name=name,
       world=study.world,
       world_seed=world_seed,
       seed=seed,
-      rows=updates * batch_rows,
+      rows=rows,
       row_length=study.row_length,
       pretrain_text=study.pretrain_text,
       **text,
@@ -63,27 +63,28 @@ def _spec(study: StudyConfig, name: str, updates: int, batch_rows: int, world_se
 
 
 def pretrain_spec(study: StudyConfig, world_seed: int) -> CorpusSpec:
-  """The pretraining corpus of a world: every row is seen once."""
-  return _spec(study, 'pretrain', study.pretrain.updates, study.pretrain.batch_rows, world_seed, 0)
+  """The pretraining corpus of a world: whole batches, and as many as make the configured number of epochs."""
+  batches = -(-study.pretrain.updates // study.pretrain_text.epochs)
+  return _spec(study, 'pretrain', batches * study.pretrain.batch_rows, world_seed, 0)
 
 
 def align_spec(study: StudyConfig, arm: str, world_seed: int, seed: int) -> CorpusSpec:
   """The corpus of one arm on one world."""
   stage = study.align
   text = dict(align_text=study.align_text, arm=arm)
-  return _spec(study, f'align-{arm}', stage.updates, stage.batch_rows, world_seed, seed, **text)
+  return _spec(study, f'align-{arm}', stage.updates * stage.batch_rows, world_seed, seed, **text)
 
 
 def later_spec(study: StudyConfig, kind: str, world_seed: int, seed: int) -> CorpusSpec:
   """The corpus of one kind of later training; it does not depend on the arm that came before."""
   stage = study.later_training
   text = dict(later_text=study.later_text, later=kind)
-  return _spec(study, f'later-{kind}', stage.updates, stage.batch_rows, world_seed, seed, **text)
+  return _spec(study, f'later-{kind}', stage.updates * stage.batch_rows, world_seed, seed, **text)
 
 
 def heldout_spec(study: StudyConfig, world_seed: int, rows: int) -> CorpusSpec:
   """Background text that no stage trains on: for the held-out loss."""
-  return _spec(study, 'heldout', rows, 1, world_seed, 1)
+  return _spec(study, 'heldout', rows, world_seed, 1)
 
 
 def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
@@ -198,26 +199,45 @@ def prepare(spec: CorpusSpec, root: Path) -> Corpus:
   """
   with _quiet():
     builder = PackedRows(spec, root)
-    if not builder.is_prepared():
+    found = builder.is_prepared()
+    if not found:
       # TFDS writes beside and renames at the end: what an interrupted writer left is never taken for whole.
       builder.download_and_prepare()
       builder = PackedRows(spec, root)
   try:
     source = builder.as_data_source(split='train')
-    found = hashlib.sha256()
-    for start in range(0, len(source), _BLOCK):
-      for record in source.__getitems__(range(start, min(start + _BLOCK, len(source)))):
-        found.update(record['row'])
     metadata = builder.info.metadata
     expected = metadata['sha256']
+    actual = _content_hash(source) if found else expected
   except Exception as fault:
-    raise UserError(f'corpus {builder.data_dir}: damaged ({type(fault).__name__}); delete it to write it again') from fault
-  if found.hexdigest() != expected:
     raise UserError(
-        f'corpus {builder.data_dir}: content hash {found.hexdigest()[:12]} is not the recorded {expected[:12]};'
-        ' delete it to write it again'
+      f'corpus {builder.data_dir}: damaged ({type(fault).__name__}); delete it to write it again'
+    ) from fault
+  if actual != expected:
+    raise UserError(
+      f'corpus {builder.data_dir}: content hash {actual[:12]} is not the recorded {expected[:12]};'
+      ' delete it to write it again'
     )
   return Corpus(spec, source, expected, metadata['padding'], metadata['supervised_tokens'])
+
+
+def _content_hash(source: Sequence[Mapping[str, np.ndarray]]) -> str:
+  """SHA-256 of all records in order."""
+  digest = hashlib.sha256()
+  for start in range(0, len(source), _BLOCK):
+    for record in source.__getitems__(range(start, min(start + _BLOCK, len(source)))):
+      digest.update(record['row'])
+  return digest.hexdigest()
+
+
+def check_fits(spec: CorpusSpec) -> None:
+  """Whether the text that a stage is about fits its rows, without writing anything.
+
+  Raises:
+    UserError: it does not.
+  """
+  subject, _ = _subject(build_world(spec.world, spec.world_seed), spec)
+  packing.pack(subject, spec.rows, spec.row_length, required=len(subject))
 
 
 @contextlib.contextmanager

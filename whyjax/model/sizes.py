@@ -5,7 +5,7 @@ from whyjax.errors import UserError
 
 # width, layers, heads, key-value heads, head_dim, mlp_width; named by their parameters without embeddings.
 SIZES = {
-  '10k': (32, 1, 2, 2, 16, 88),
+  '10k': (32, 1, 2, 2, 16, 72),
   '30k': (32, 2, 2, 2, 16, 88),
   '100k': (64, 2, 4, 4, 16, 176),
   '300k': (96, 3, 6, 6, 16, 256),

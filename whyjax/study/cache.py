@@ -66,6 +66,7 @@ def trained(stage: Stage, workdir: Path) -> dict | None:
 
 
 def save_trained(stage: Stage, workdir: Path, record: dict) -> None:
+  """Says that the stage is trained: its last checkpoint must be on disk."""
   write_atomic(stage.directory(workdir) / DONE, json.dumps(record, sort_keys=True) + '\n')
 
 
@@ -86,6 +87,7 @@ def evaluated(stage: Stage, workdir: Path) -> tuple[list[dict], float] | None:
 
 
 def save_evaluated(stage: Stage, workdir: Path, records: list[dict], seconds: float) -> None:
+  """Says that the stage is evaluated, and in how many seconds it was."""
   head = {'evaluation': evaluation_id(stage), 'records': len(records), 'seconds': seconds}
   text = ''.join(json.dumps(r, sort_keys=True) + '\n' for r in (head, *records))
   write_atomic(stage.directory(workdir) / EVALS, text)

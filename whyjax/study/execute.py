@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from whyjax.corpus import corpora
-from whyjax.corpus.corpora import Corpus
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError
@@ -28,7 +27,7 @@ def complete(
 ):
   """Trains and evaluates each of `stages`, parents before children; `done` is called after each.
 
-  All corpora are prepared first: text that does not fit is found before compute is spent.
+  Text that does not fit is found first, before compute is spent; a corpus is written when its turn comes.
 
   Raises:
     UserError: a corpus or checkpoint is damaged, text does not fit its rows, a loss is not finite.
@@ -36,28 +35,19 @@ def complete(
   """
   meshes.start_backend(stages[0].study.device)
   untrained = [stage for stage in stages if cache.trained(stage, workdir) is None]
-  texts = _prepare(untrained, workdir / 'corpora', log)
+  for stage in untrained:
+    corpora.check_fits(stage.corpora[0])
   for stage in stages:
-    if stage in untrained:
-      params = _train(stage, [texts[spec] for spec in stage.corpora], workdir, log)
-    else:
-      params = _params(stage, workdir)
+    params = _train(stage, workdir, log) if stage in untrained else _params(stage, workdir)
     if cache.evaluated(stage, workdir) is None:
       _evaluate(stage, params, workdir)
     done(stage)
 
 
-def _prepare(stages: Sequence[Stage], root: Path, log) -> dict[corpora.CorpusSpec, Corpus]:
-  """The corpora that the stages read, each once."""
-  specs = dict.fromkeys(spec for stage in stages for spec in stage.corpora)
-  if specs:
-    log(f'{len(specs)} corpora: written, or verified if they are there')
-  return {spec: corpora.prepare(spec, root) for spec in specs}
-
-
-def _train(stage: Stage, texts: list[Corpus], workdir: Path, log):
+def _train(stage: Stage, workdir: Path, log):
   """Trains a stage, writes its record, and returns its params [R, ...] on the devices."""
   begun = time.perf_counter()
+  texts = [corpora.prepare(spec, workdir / 'corpora') for spec in stage.corpora]
   directory = stage.directory(workdir)
   directory.mkdir(parents=True, exist_ok=True)
   initial, order = stage.seeds()

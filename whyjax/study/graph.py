@@ -98,6 +98,7 @@ class Stage:
     return {'stage': self.name, 'kind': self.kind, 'arm': self.arm, 'later': self.later}
 
   def directory(self, workdir: Path) -> Path:
+    """Where the stage keeps its checkpoints, metrics and records."""
     return workdir / 'stages' / f'{self.name.replace("/", "-")}-{self.id[:10]}'
 
   def inherits(self) -> list[int]:
