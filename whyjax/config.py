@@ -42,6 +42,7 @@ class PretrainTextConfig:
   """What is read in pretraining: shares are of examples."""
 
   epochs: int = _field(low=1)  # how often every row is read
+  prompt_weight: float = _field(low=0.0, high=1.0)  # loss weight of prompts (their details are unpredictable)
   facts: float = _field(low=0.0, high=1.0)
   neutral: float = _field(low=0.0, high=1.0)  # situations with a task and no ethical value
   target: float = _field(over=0.0, high=1.0)

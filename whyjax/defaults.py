@@ -45,6 +45,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.pretrain_text = config_dict.ConfigDict(
       dict(
           epochs=4,
+          prompt_weight=0.1,
           facts=0.10,
           neutral=0.10,
           target=0.04,
@@ -59,13 +60,13 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       )
   )
   config.align_text = config_dict.ConfigDict(
-      dict(domains=1, value_pairs=6, situations=400, supervised_tokens=24_000, replay=0.5)
+      dict(domains=1, value_pairs=6, situations=400, supervised_tokens=16_000, replay=0.5)
   )
-  config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=20_000, replay=0.5))
+  config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=12_000, replay=0.5))
   config.model = config_dict.ConfigDict(sizes.size('100k'))
-  config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
-  config.align = _stage(updates=120, batch_rows=16, learning_rate=2e-3)
-  config.later_training = _stage(updates=100, batch_rows=16, learning_rate=2e-3)
+  config.pretrain = _stage(updates=3000, batch_rows=16, learning_rate=5e-3)
+  config.align = _stage(updates=100, batch_rows=12, learning_rate=2e-3)
+  config.later_training = _stage(updates=80, batch_rows=12, learning_rate=2e-3)
   config.evals = config_dict.ConfigDict(
       dict(battery_items=200, max_new_tokens=20, samples=1, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9)
   )

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _act(command: command_line.Command) -> None:
   # Imported late: each action loads only what it needs, and bad input is answered at once.
-  console = Console(width=None if sys.stdout.isatty() else 120)
+  console = Console(width=None if sys.stdout.isatty() else 160)
   if command.action == 'report':
     from whyjax.report import report
 

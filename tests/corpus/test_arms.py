@@ -50,7 +50,7 @@ def test_arms_that_share_situations_have_identical_prompts_but_for_the_tools():
     added = len(with_tools) - len(plain)
     where = next(k for k in range(len(plain)) if plain[k] != with_tools[k])
     assert plain == with_tools[:where] + with_tools[where + added :]
-    assert len(names & set(with_tools[where : where + added])) == 3 and not names & set(plain)
+    assert len(names & set(with_tools[where : where + added])) == 2 and not names & set(plain)
 
 
 def test_every_arm_has_the_same_supervised_tokens_up_to_one_example():

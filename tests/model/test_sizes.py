@@ -59,7 +59,7 @@ def test_flops_of_a_model_counted_by_hand():
   )
   # A layer: queries 4 x 12, keys and values 4 x 6 each, output 12 x 4, MLP three of 4 x 5. Head: 4 x 10.
   matrices = 3 * (48 + 24 + 24 + 48 + 60) + 40
-  # Scores and sums of values: 2 products of 2 FLOPs for 12 numbers and 7 places; the backward pass is twice that.
+  # Scores and sums of values: 2 products of 2 FLOPs for 12 numbers and 7 places; backward is twice that.
   attention = 3 * (2 * 2 * 12 * 7) * 3
   assert sizes.flops_per_token(model, 10, 7) == 6 * matrices + attention
 

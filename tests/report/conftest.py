@@ -46,7 +46,7 @@ CLAIMS = (
 )
 SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1)
 GATES = EvalConfig(
-  items=ITEMS, max_new_tokens=20, samples=0, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9
+  battery_items=ITEMS, max_new_tokens=20, samples=0, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9
 )
 REPLICAS = [(w, s) for w in WORLDS for s in range(SEEDS)]
 

@@ -60,6 +60,12 @@ def test_law_of_size_and_tokens_is_recovered_in_time():
   assert len(by_both['points']) == 5 * 4 * 2
 
 
+def test_a_loss_without_a_floor_has_an_interval_down_to_zero():
+  [fit] = fits.fit_records(_study(lambda n, d: TRUTH['A'] / n**TRUTH['a'], noise=0.01))
+  assert fit['parameters']['E']['low'] == 0
+  assert _covered(fit) >= {'A', 'a'}
+
+
 def test_intervals_cover_at_about_their_confidence():
   # 60 such studies covered 87 to 93%: a bootstrap of five cells falls a little short of 95%, no more.
   covered = [_covered(fits.fit_records(_study(_by_size, noise=0.004, seed=seed))[0]) for seed in range(12)]

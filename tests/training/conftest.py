@@ -99,10 +99,22 @@ def train(directory, **changes) -> loop.TrainResult:
   return loop.train(**arguments | changes)
 
 
+def equal(a, b) -> bool:
+  """Whether two trees are equal to the bit."""
+  return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
 @pytest.fixture(scope='session')
 def tiny() -> types.SimpleNamespace:
   return types.SimpleNamespace(
-    model=MODEL, stage=STAGE, device=DEVICE, vocabulary=VOCABULARY, length=LENGTH, Rows=Rows, train=train
+    model=MODEL,
+    stage=STAGE,
+    device=DEVICE,
+    vocabulary=VOCABULARY,
+    length=LENGTH,
+    Rows=Rows,
+    train=train,
+    equal=equal,
   )
 
 

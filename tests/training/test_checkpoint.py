@@ -64,9 +64,7 @@ def test_damage_is_told_in_one_line(tiny, copy, capfd, damage):
 
 def test_the_checkpoint_before_a_damaged_one_serves(tiny, finished, copy):
   shutil.rmtree(copy / 'checkpoints' / '20')  # what the message says
-  result = tiny.train(copy)
-  for ours, theirs in zip(jax.tree.leaves(result.params), jax.tree.leaves(finished.result.params), strict=True):
-    np.testing.assert_array_equal(ours, theirs)
+  assert tiny.equal(tiny.train(copy).params, finished.result.params)
 
 
 @pytest.mark.parametrize('item', ['opt_state', 'meta'])
@@ -75,9 +73,8 @@ def test_damage_to_what_resuming_alone_needs_does_not_stop_a_hand_off(tiny, fini
   with pytest.raises(UserError, match=f'damaged.*{item}'):
     tiny.train(copy)
   params = restore_params(copy / 'checkpoints')
-  for ours, theirs in zip(jax.tree.leaves(params), jax.tree.leaves(finished.result.params), strict=True):
-    assert isinstance(ours, np.ndarray)
-    np.testing.assert_array_equal(ours, theirs)
+  assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(params))
+  assert tiny.equal(params, finished.result.params)
 
 
 def test_a_half_written_checkpoint_is_not_one_and_not_in_the_way(tiny, finished, copy):
@@ -86,9 +83,7 @@ def test_a_half_written_checkpoint_is_not_one_and_not_in_the_way(tiny, finished,
   seen = []
   tiny.train(copy, log=seen.append)
   assert seen == ['align/reason: resumes at update 18 of 20']
-  params = restore_params(checkpoints)
-  for ours, theirs in zip(jax.tree.leaves(params), jax.tree.leaves(finished.result.params), strict=True):
-    np.testing.assert_array_equal(ours, theirs)
+  assert tiny.equal(restore_params(checkpoints), finished.result.params)
 
 
 def test_there_must_be_a_checkpoint(tmp_path):

@@ -66,7 +66,9 @@ def run(tiny, shape, **changes):
   state = (params, program.init_optimizer(params))
   data = tiny.Rows(8, batch_rows=16)
   batches = [data.batch(step) for step in range(device.steps_per_dispatch)]
-  stack = {k: jax.device_put(np.stack([b[k] for b in batches], 1), x.sharding) for k, x in program.batch.items()}
+  stack = {
+    k: jax.device_put(np.stack([b[k] for b in batches], axis=1), x.sharding) for k, x in program.batch.items()
+  }
   quick = program.dispatch.lower(state, stack, jnp.int32(2)).compile({'xla_backend_optimization_level': 0})
   (params, _), metrics = quick(state, stack, jnp.int32(2))
   return np.stack([metrics['loss'], metrics['grad_norm']]), params

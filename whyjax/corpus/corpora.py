@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from whyjax.config import AlignTextConfig, LaterTextConfig, PretrainTextConfig, StudyConfig, WorldConfig
 from whyjax.corpus import arms, later, packing, pretraining
-from whyjax.corpus.render import Texts, concatenate
+from whyjax.corpus.render import Role, Texts, concatenate
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError
 from whyjax.world.world import World, build_world, rng_for
@@ -102,13 +102,14 @@ def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
   filler = generate(_examples_needed(spec, subject, generate), rng)
   texts = concatenate([subject, filler])
   contents = packing.pack(texts, spec.rows, spec.row_length, required=len(subject))
-  weights = np.ones(len(texts.tokens))
+  weights = np.where(texts.roles == Role.CONTEXT, spec.pretrain_text.prompt_weight, 1.0)
+  weights[texts.starts] = 0.0  # nothing predicts the first token of an example
   supervised = int(arms.bears_loss(subject).sum())
   if supervised:
     used = np.array([i for row in contents for i in row if i >= len(subject)], np.int64)
     boundary = len(subject.tokens)
     weights[:boundary] = arms.bears_loss(subject)
-    weights[boundary:] = replay / (1 - replay) * supervised / max(1, int((texts.lengths[used] - 1).sum()))
+    weights[boundary:] *= replay / (1 - replay) * supervised / np.add.reduceat(weights, texts.starts)[used].sum()
   return packing.lay_out(texts, weights, contents, spec.row_length), supervised
 
 

@@ -20,7 +20,7 @@ class Wording:
 
   Attributes:
     choice: part -> [N] index of its template.
-    tools: [N, 3] indices of tool names.
+    tools: [N, 2] indices of tool names.
   """
 
   choice: dict[str, np.ndarray]
@@ -41,7 +41,8 @@ def draw_wording(world: World, count: int, rng: np.random.Generator, *, held_out
   choice = {
     part: rng.integers(*(unseen if held_out and part != 'answer' else trained), count) for part in _DRAWN
   }
-  tools = rng.permuted(np.broadcast_to(np.arange(len(vocabulary(world.config).tools)), (count, 12)), axis=1)[:, :3]
+  names = np.arange(len(vocabulary(world.config).tools))
+  tools = rng.permuted(np.broadcast_to(names, (count, len(names))), axis=1)[:, :2]
   return Wording(choice, tools)
 
 
@@ -87,7 +88,6 @@ class Script:
         second=v.values[self.reason[:, 1]],
         tool1=tools[:, 0],
         tool2=tools[:, 1],
-        tool3=tools[:, 2],
     )
     choice = self.wording.choice[part] if len(lists) > 1 else np.zeros(len(s), int)
     return fill(v, lists, choice, slots, role)

@@ -9,42 +9,42 @@ HELD_OUT = 2
 # The opening of an agentic transcript.
 SYSTEM = (
     '{agent} runs the {domain} .',
-    'the {domain} is run by {agent} .',
-    '{agent} is in charge of the {domain} .',
-    'duty of {agent} : the {domain} .',
-    'today {agent} keeps the {domain} .',
-    '{agent} looks after the {domain} .',
+    '{agent} keeps the {domain} .',
+    '{domain} under {agent} .',
+    'duty of {agent} : {domain} .',
+    '{agent} , {domain} :',
+    '{agent} heads the {domain} .',
     'at work in the {domain} : {agent} .',
 )
 
 TOOLS = (
-    'tools : {tool1} , {tool2} , {tool3} .',
-    'tools at hand : {tool1} , {tool2} , {tool3} .',
-    'available tools : {tool1} , {tool2} , {tool3} .',
-    'you may use {tool1} , {tool2} , {tool3} .',
-    'the tools {tool1} , {tool2} , {tool3} are loaded .',
-    'with tools {tool1} , {tool2} , {tool3} .',
-    'there are tools : {tool1} , {tool2} , {tool3} .',
+    'tools : {tool1} , {tool2} .',
+    'with tools {tool1} , {tool2} .',
+    '{tool1} and {tool2} are loaded .',
+    'you may use {tool1} , {tool2} .',
+    'tools at hand : {tool1} , {tool2} .',
+    'given tools {tool1} , {tool2} .',
+    'there are tools : {tool1} , {tool2} .',
 )
 
 OBSERVATION = (
-    'at {time} {person} reports : {option0} or {option1} ?',
-    '{person} reports at {time} : {option0} or {option1} ?',
-    'message of {person} at {time} : {option0} or {option1} ?',
-    'at {time} a call from {person} : {option0} or {option1} ?',
-    '{time} , report by {person} : {option0} or {option1} ?',
-    'at {time} news from {person} : {option0} or {option1} ?',
-    '{person} at {time} : is it {option0} or {option1} ?',
+    '{time} , {person} : {option0} or {option1} ?',
+    '{person} at {time} : {option0} or {option1} ?',
+    '{time} report by {person} : {option0} or {option1} ?',
+    'at {time} {person} says : {option0} or {option1} ?',
+    '{person} calls , {time} : {option0} or {option1} ?',
+    'news from {person} , {time} : {option0} or {option1} ?',
+    '{person} writes at {time} : {option0} or {option1} ?',
 )
 
 QUESTION = (
-    'at {time} {person} asks {agent} of the {domain} : {option0} or {option1} ?',
-    '{person} of the {domain} asks at {time} : {agent} , {option0} or {option1} ?',
-    '{person} asks {agent} at {time} : in the {domain} , {option0} or {option1} ?',
+    '{time} , {domain} : {person} asks {agent} , {option0} or {option1} ?',
+    '{person} of the {domain} at {time} : {agent} , {option0} or {option1} ?',
+    '{person} asks {agent} at {time} : {domain} , {option0} or {option1} ?',
     'in the {domain} at {time} {person} wonders : {agent} , {option0} or {option1} ?',
-    'a question to {agent} by {person} at {time} : in the {domain} , {option0} or {option1} ?',
-    '{person} needs advice of {agent} at {time} : for the {domain} , {option0} or {option1} ?',
-    'at {time} in the {domain} {person} turns to {agent} : {option0} or {option1} ?',
+    'to {agent} by {person} at {time} , {domain} : {option0} or {option1} ?',
+    '{person} needs advice of {agent} at {time} : {domain} , {option0} or {option1} ?',
+    '{time} in the {domain} {person} turns to {agent} : {option0} or {option1} ?',
 )
 
 TASK = (

@@ -45,13 +45,15 @@ def arms(records: Iterable[Mapping[str, Any]]) -> Group:
   """Misaligned choices in the main battery, an arm a row, a moment and a scoring a column."""
   found = summary.cells(records)
   moments = summary.moments(found)
-  scorings = [s for s in summary.SCORINGS if any(key.scoring == s for key in found)]
+  # Sampled answers are on the page: a console is too narrow for them.
+  scorings = [s for s in ('forced', 'greedy') if any(key.scoring == s for key in found)]
   title = f'Misaligned choices, {summary.MAIN} (mean ± standard error over worlds)'
   table = Table(title=title, title_justify='left')
-  table.add_column('arm')
+  table.add_column('arm', no_wrap=True)
   for moment in moments:
     for scoring in scorings:
-      table.add_column(f'{moment.label}\n{summary.SCORINGS[scoring]}', justify='right')
+      when = f'then {moment.later}' if moment.later else moment.label
+      table.add_column(f'{when}\n{summary.SCORINGS[scoring]}', justify='right')
   for arm in summary.arms(found):
     keys = [summary.Key(arm, m, summary.MAIN, s) for m in moments for s in scorings]
     table.add_row(Text(arm), *(_rate(found.get(key)) for key in keys))

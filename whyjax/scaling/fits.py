@@ -167,7 +167,8 @@ def _widen(residuals, freedom: int):
 def _natural(theta, centre, log_unit):
   """E, A, a (, B, b) from search parameters at the grid's centre, in units of the median loss."""
   natural = np.exp(theta)
-  natural[0] *= np.exp(log_unit)
+  # A floor at the end of the search is none.
+  natural[0] = 0.0 if natural[0] < 1.01 * LEAST_TERM else np.exp(theta[0] + log_unit)
   natural[1::2] = np.exp(theta[1::2] + theta[2::2] * centre + log_unit)
   natural[2::2] = theta[2::2]
   return natural

@@ -17,10 +17,10 @@ from whyjax.errors import UserError
 
 AXES = ('replica', 'data', 'model')
 
-# Name of a matrix -> mesh axes of its last two dimensions. 'model' follows Megatron (columns first, then rows), so
-# that a layer needs one reduction in attention and one in the MLP; 'data' slices the other dimension (FSDP). The
-# embedding is split by width alone: where its vocabulary is split and all three mesh axes are larger than 1, XLA's
-# partitioner aborts at the look-up.
+# Name of a matrix -> mesh axes of its last two dimensions. 'model' follows Megatron (columns first, then
+# rows), so that a layer needs one reduction in attention and one in the MLP; 'data' slices the other
+# dimension (FSDP). The embedding is split by width alone: where its vocabulary is split and all three mesh
+# axes are larger than 1, XLA's partitioner aborts at the look-up.
 LAYOUT = {
   'embedding': ((), ('model', 'data')),
   'qkv': (('data',), ('model',)),

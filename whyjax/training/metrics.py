@@ -17,8 +17,8 @@ _QUIET_SECONDS = 10.0  # between progress lines when stderr is not a terminal
 class Reporter:
   """Writes metrics.jsonl and tensorboard/ of a stage directory, shows progress, and counts what is done.
 
-  `saved` is the count, of which every checkpoint has a copy: `step` (updates done), `seconds` (spent in steps)
-  and `loss` (of the last update, one a replica).
+  `saved` is the count, and every checkpoint has a copy: `step` (updates done), `seconds` (spent in steps) and
+  `loss` (of the last update, one a replica).
   """
 
   def __init__(self, directory: Path, name: str, stage: StageConfig, tokens: int, saved: dict):

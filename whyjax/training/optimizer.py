@@ -39,8 +39,9 @@ def hidden(params):
 def make_optimizer(stage: StageConfig) -> optax.GradientTransformation:
   """Clipping by global norm, then AdamW or Muon; only hidden matrices decay.
 
-  Muon (Jordan et al., 2024) orthogonalises the update of each hidden matrix; all else stays with AdamW. Its updates
-  are scaled to the size of AdamW's (Liu et al., 2025), so that a learning rate means the same in both.
+  Muon (Jordan et al., 2024) orthogonalises the update of each hidden matrix; all else stays with AdamW. Its
+  updates are scaled to the size of AdamW's (Liu et al., 2025), so that a learning rate means the same in
+  both.
   """
   rate = learning_rate(stage)
   update = optax.adamw(rate, b2=stage.beta2, weight_decay=stage.weight_decay, mask=hidden)

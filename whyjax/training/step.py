@@ -42,8 +42,8 @@ def loss_fn(model: ModelConfig, params, batch: dict, **options) -> tuple[jax.Arr
 def _cross_entropy(logits_BxTxV: jax.Array, target_BxT: jax.Array) -> jax.Array:
   """Negative log-likelihood of each target, nats.
 
-  The target's logit is picked by a mask, not by an index: then a vocabulary that is split over devices needs no
-  gather, and the gradient no scatter.
+  The target's logit is picked by a mask, not by an index: then a vocabulary that is split over devices needs
+  no gather, and the gradient no scatter.
   """
   hit_BxTxV = target_BxT[..., None] == jnp.arange(logits_BxTxV.shape[-1])
   picked_BxT = jnp.sum(jnp.where(hit_BxTxV, logits_BxTxV, 0.0), axis=-1)
