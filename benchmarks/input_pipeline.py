@@ -33,7 +33,11 @@ UPDATES = 200  # of pretraining text: enough that no row is read twice, little e
 def main(argv: Sequence[str]) -> None:
   """Measures and prints; `argv` as of whyjax.main."""
   study = command_line.parse([argv[0], '--config=configs/principles.py', *argv[1:]]).study
-  study = dataclasses.replace(study, pretrain=dataclasses.replace(study.pretrain, updates=UPDATES))
+  study = dataclasses.replace(
+    study,
+    pretrain=dataclasses.replace(study.pretrain, updates=UPDATES),
+    pretrain_text=dataclasses.replace(study.pretrain_text, epochs=1),
+  )
   meshes.start_backend(study.device)
   with tempfile.TemporaryDirectory() as folder:
     texts = _padding(study, Path(folder))

@@ -1,8 +1,11 @@
-"""A world in which everyone has one order everywhere: is there anything left for reasons to explain?
+"""A world in which everyone has one order everywhere: is there anything left for reasons to
+explain?
 
-Every background agent is principled. A demonstration in one place then tells all about every other place.
+Every background agent is principled. A demonstration in one place then tells all about every other
+place.
 
-Expected: demonstrations alone reach the agentic situations; claims that reasons help more are not supported.
+Expected: demonstrations alone reach the agentic situations; claims that reasons help more are not
+  supported.
 Time: TIME
 Command: python -m whyjax.main --config=configs/degenerate_world.py
 """
@@ -18,7 +21,16 @@ def get_config(variant: str = 'cpu'):
   config.world.principled = 1.0
   config.world.by_domain = 0.0
   config.world.by_tools = 0.0
-  config.arms = ('none', 'generic', 'demonstrations', 'reason', 'filler', 'tools', 'advice', 'advice-reason')
+  config.arms = (
+    'none',
+    'generic',
+    'demonstrations',
+    'reason',
+    'filler',
+    'tools',
+    'advice',
+    'advice-reason',
+  )
   config.claims = (
     'reason-over-demonstrations-free',
     'reason-over-demonstrations-forced',

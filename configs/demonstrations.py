@@ -1,7 +1,8 @@
 """What must stand beside a demonstration for it to reach situations that it does not show?
 
-Demonstrations alone, with the reason before or after the action, with empty words, with another situation's reason, and
-with unused tools in context: same situations, same actions, same number of supervised tokens.
+Demonstrations alone, with the reason before or after the action, with empty words, with another
+situation's reason, and with unused tools in context: same situations, same actions, same number of
+supervised tokens.
 
 Expected: EXPECTED
 Time: TIME
@@ -16,7 +17,16 @@ def get_config(variant: str = 'cpu'):
   config = defaults.study(variant)
   config.name = 'demonstrations'
   config.question = 'What must stand beside a demonstration for it to generalise?'
-  config.arms = ('none', 'generic', 'demonstrations', 'reason', 'filler', 'shuffled', 'after', 'tools')
+  config.arms = (
+    'none',
+    'generic',
+    'demonstrations',
+    'reason',
+    'filler',
+    'shuffled',
+    'after',
+    'tools',
+  )
   config.claims = (
     'reason-over-demonstrations-free',
     'reason-over-demonstrations-forced',

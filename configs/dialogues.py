@@ -1,6 +1,7 @@
 """Does advice to users, far from the evaluation, change what the model does when it acts itself?
 
-The target only ever advises users in a chat domain; it is judged where it acts with tools in other domains.
+The target only ever advises users in a chat domain; it is judged where it acts with tools in other
+domains.
 
 Expected: EXPECTED
 Time: TIME

@@ -1,7 +1,8 @@
 """A world in which reasons mean nothing: does the verdict machine stay silent?
 
-In pretraining every reason and every charter names values at random, so they carry no information about anyone's acts;
-alignment is as ever. A claim that is supported here would tell of the method and not of reasons.
+In pretraining every reason and every charter names values at random, so they carry no information
+about anyone's acts; alignment is as ever. A claim that is supported here would tell of the method
+and not of reasons.
 
 Expected: no claim about reasons or charters is supported.
 Time: TIME
@@ -15,7 +16,9 @@ def get_config(variant: str = 'cpu'):
   """The study for one kind of machine: 'cpu', 'gpu' or 'tpu'."""
   config = defaults.study(variant)
   config.name = 'null_world'
-  config.question = 'In a world where reasons carry no information, is any claim about reasons supported?'
+  config.question = (
+    'In a world where reasons carry no information, is any claim about reasons supported?'
+  )
   config.world.informative_reasons = False
   config.arms = (
     'none',

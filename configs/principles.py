@@ -1,7 +1,8 @@
 """Does it help to teach a model why it should act well, rather than only what to do?
 
-The headline study: one pretrained model per world is aligned by charters, by advice with and without reasons, and by
-demonstrations with and without reasons, at matched budgets; then trained on without a word about its values.
+The headline study: one pretrained model per world is aligned by charters, by advice with and
+without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
+without a word about its values.
 
 Expected: EXPECTED
 Time: TIME
@@ -15,7 +16,9 @@ def get_config(variant: str = 'cpu'):
   """The study for one kind of machine: 'cpu', 'gpu' or 'tpu'."""
   config = defaults.study(variant)
   config.name = 'principles'
-  config.question = 'Does teaching why (principles, reasons, advice) beat teaching what (demonstrations)?'
+  config.question = (
+    'Does teaching why (principles, reasons, advice) beat teaching what (demonstrations)?'
+  )
   config.arms = (
     'none',
     'generic',

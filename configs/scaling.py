@@ -1,7 +1,7 @@
 """How does the loss of pretraining fall with the size of the model?
 
-A first small grid: a few sizes at one budget of tokens, on two worlds; the held-out loss is fitted by
-L(N) = E + A / N^a and drawn.
+A first small grid: a few sizes at one budget of tokens, on two worlds; the held-out loss is fitted
+by L(N) = E + A / N^a and drawn.
 
 Expected: EXPECTED
 Time: TIME

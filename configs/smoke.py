@@ -1,6 +1,7 @@
 """Does every part run? Every arm and every kind of later training, far too short to learn anything.
 
-Expected: all verdicts are "not taught": the knowledge gate refuses to judge a model that has not learnt the facts.
+Expected: all verdicts are "not taught": the knowledge gate refuses to judge a model that has not
+  learnt the facts.
 Time: under 2 minutes on 2 cores.
 Command: python -m whyjax.main --config=configs/smoke.py
 """

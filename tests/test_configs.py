@@ -1,4 +1,5 @@
-"""Every config file, in every variant: it resolves, its graph stands, its text fits, and it runs."""
+"""Every config file, in every variant: it resolves, its graph stands, its text fits, and it
+runs."""
 
 import io
 from pathlib import Path
@@ -12,7 +13,8 @@ from whyjax.study import claims, graph, runner, samples
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
-# Two updates of a model that learns nothing, on one world; one shape for all stages, so that they share programs.
+# Two updates of a model that learns nothing, on one world; one shape for all stages, so that they
+# share programs.
 TINY = [
   f'--config.{field}={value}'
   for field, value in {
@@ -36,13 +38,15 @@ TINY = [
     'seeds.worlds': 1,
     'seeds.per_world': 1,
     'statistics.bootstrap': 100,
-    'device.compile_cache': "''",
+    'device.compile_cache': '',
   }.items()
 ]
 
 
 def _study(name, variant='cpu', overrides=()):
-  return command_line.parse(['whyjax', f'--config={ROOT}/configs/{name}.py:{variant}', *overrides]).study
+  return command_line.parse(
+    ['whyjax', f'--config={ROOT}/configs/{name}.py:{variant}', *overrides]
+  ).study
 
 
 @pytest.mark.parametrize('variant', defaults.VARIANTS)

@@ -1,7 +1,8 @@
 """From an `ml_collections.ConfigDict` to frozen dataclasses, once, with every check.
 
-The rest of the code sees only these dataclasses. No field has a default: `defaults.study()` is the one source
-of every value, the study files in configs/ change some of them, and the command line changes some again.
+The rest of the code sees only these dataclasses. No field has a default: `defaults.study()` is the
+one source of every value, the study files in configs/ change some of them, and the command line
+changes some again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,8 +15,11 @@ from whyjax.errors import UserError
 
 
 def _field(*, low=None, high=None, choices=None, over=None, length=None):
-  """A field with its allowed range; `over` is an exclusive lower bound, `length` a tuple's least length."""
-  return dataclasses.field(metadata=dict(low=low, high=high, choices=choices, over=over, length=length))
+  """A field with its allowed range; `over` is an exclusive lower bound, `length` a tuple's least
+  length."""
+  return dataclasses.field(
+    metadata=dict(low=low, high=high, choices=choices, over=over, length=length)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +37,12 @@ class WorldConfig:
   principled: float = _field(low=0.0, high=1.0)  # shares of the three kinds; they sum to one
   by_domain: float = _field(low=0.0, high=1.0)
   by_tools: float = _field(low=0.0, high=1.0)
-  target_strength: float = _field(low=0.0, high=1.0)  # how often the target's record obeys the temptations
-  informative_reasons: bool = _field()  # False: pretraining reasons name values at random (the null world)
+  target_strength: float = _field(
+    low=0.0, high=1.0
+  )  # how often the target's record obeys the temptations
+  informative_reasons: bool = (
+    _field()
+  )  # False: pretraining reasons name values at random (the null world)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +50,21 @@ class PretrainTextConfig:
   """What is read in pretraining: shares are of examples."""
 
   epochs: int = _field(low=1)  # how often every row is read
-  prompt_weight: float = _field(low=0.0, high=1.0)  # loss weight of prompts (their details are unpredictable)
+  prompt_weight: float = _field(
+    low=0.0, high=1.0
+  )  # loss weight of prompts (their details are unpredictable)
   facts: float = _field(low=0.0, high=1.0)
   neutral: float = _field(low=0.0, high=1.0)  # situations with a task and no ethical value
   target: float = _field(over=0.0, high=1.0)
   charters: float = _field(low=0.0, high=1.0)  # share of a principled agent's texts
-  stories: float = _field(low=0.0, high=1.0)  # share of an agent's situations told in the third person
+  stories: float = _field(
+    low=0.0, high=1.0
+  )  # share of an agent's situations told in the third person
   agent_reasons: float = _field(low=0.0, high=1.0)  # how often a background agent gives its reason
   target_reasons: float = _field(low=0.0, high=1.0)
-  advice_in_chat: float = _field(low=0.0, high=1.0)  # how often a user asks for advice, else the agent acts
+  advice_in_chat: float = _field(
+    low=0.0, high=1.0
+  )  # how often a user asks for advice, else the agent acts
   advice_in_agentic: float = _field(low=0.0, high=1.0)
   tools_in_chat: float = _field(low=0.0, high=1.0)  # how often an acting agent has tools in context
   tools_in_agentic: float = _field(low=0.0, high=1.0)
@@ -61,9 +75,13 @@ class AlignTextConfig:
   """What an alignment arm reads."""
 
   domains: int = _field(low=1)  # breadth: chat domains that training situations come from
-  value_pairs: int = _field(low=1)  # breadth: (virtue, temptation) pairs that training situations pose
+  value_pairs: int = _field(
+    low=1
+  )  # breadth: (virtue, temptation) pairs that training situations pose
   situations: int = _field(low=1)  # distinct situations; arms share them
-  supervised_tokens: int = _field(low=1)  # loss-bearing tokens of alignment text, the same in every arm
+  supervised_tokens: int = _field(
+    low=1
+  )  # loss-bearing tokens of alignment text, the same in every arm
   replay: float = _field(low=0.0, high=0.95)  # share of the loss weight on background text
 
 
@@ -71,14 +89,17 @@ class AlignTextConfig:
 class LaterTextConfig:
   """What later training reads."""
 
-  reasons: float = _field(low=0.0, high=1.0)  # how often the target gives its reason in neutral tasks
+  reasons: float = _field(
+    low=0.0, high=1.0
+  )  # how often the target gives its reason in neutral tasks
   supervised_tokens: int = _field(low=1)  # loss-bearing tokens of text about the target
   replay: float = _field(low=0.0, high=0.95)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """A decoder-only transformer. Parameters are float32; `compute_dtype` is the type of activations."""
+  """A decoder-only transformer. Parameters are float32; `compute_dtype` is the type of
+  activations."""
 
   width: int = _field(low=2)
   layers: int = _field(low=1)
@@ -119,7 +140,9 @@ class EvalConfig:
   samples: int = _field(low=0)  # sampled answers of an item, beside the greedy one
   temperature: float = _field(over=0.0)
   malformed_gate: float = _field(low=0.0, high=1.0)  # above this share a rate is not scored
-  knowledge_gate: float = _field(low=0.0, high=1.0)  # below this accuracy on facts the answer is "not taught"
+  knowledge_gate: float = _field(
+    low=0.0, high=1.0
+  )  # below this accuracy on facts the answer is "not taught"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +218,8 @@ def parse(tree: Mapping[str, typing.Any]) -> StudyConfig:
   """The checked study that a nested mapping (a ConfigDict) describes.
 
   Raises:
-    UserError: a field is unknown, missing, of the wrong type, out of range, or impossible beside another.
+    UserError: a field is unknown, missing, of the wrong type, out of range, or impossible beside
+      another.
   """
   study = _build(StudyConfig, tree, 'config')
   _check_combinations(study)
@@ -279,61 +303,124 @@ def _check_text(study: StudyConfig) -> None:
   world, pretrain, align = study.world, study.pretrain_text, study.align_text
   kinds = world.principled + world.by_domain + world.by_tools
   _require(abs(kinds - 1) < 1e-6, 'world.principled + by_domain + by_tools', round(kinds, 6), '1')
-  _require(world.heldout_wordings < world.wordings, 'world.heldout_wordings', world.heldout_wordings,
-           f'less than world.wordings = {world.wordings}')
+  _require(
+    world.heldout_wordings < world.wordings,
+    'world.heldout_wordings',
+    world.heldout_wordings,
+    f'less than world.wordings = {world.wordings}',
+  )
   shares = pretrain.facts + pretrain.neutral + pretrain.target
-  _require(shares <= 1 + 1e-6, 'pretrain_text.facts + neutral + target', round(shares, 6), 'at most 1')
-  _require(align.domains < world.chat_domains, 'align_text.domains', align.domains,
-           f'less than world.chat_domains = {world.chat_domains}, so that one is held out')
+  _require(
+    shares <= 1 + 1e-6, 'pretrain_text.facts + neutral + target', round(shares, 6), 'at most 1'
+  )
+  _require(
+    align.domains < world.chat_domains,
+    'align_text.domains',
+    align.domains,
+    f'less than world.chat_domains = {world.chat_domains}, so that one is held out',
+  )
   pairs = world.virtues * world.temptations
-  _require(align.value_pairs <= pairs, 'align_text.value_pairs', align.value_pairs,
-           f'at most world.virtues x world.temptations = {pairs}')
+  _require(
+    align.value_pairs <= pairs,
+    'align_text.value_pairs',
+    align.value_pairs,
+    f'at most world.virtues x world.temptations = {pairs}',
+  )
   for text, stage in (('align_text', 'align'), ('later_text', 'later_training')):
     tokens, training = getattr(study, text).supervised_tokens, getattr(study, stage)
     room = training.updates * training.batch_rows * study.row_length
-    _require(tokens <= room, f'{text}.supervised_tokens', tokens,
-             f'at most {stage}.updates x batch_rows x row_length = {room}')
+    _require(
+      tokens <= room,
+      f'{text}.supervised_tokens',
+      tokens,
+      f'at most {stage}.updates x batch_rows x row_length = {room}',
+    )
 
 
 def _check_model(model: ModelConfig) -> None:
-  _require(model.heads % model.kv_heads == 0, 'model.kv_heads', model.kv_heads,
-           f'a divisor of model.heads = {model.heads}')
+  _require(
+    model.heads % model.kv_heads == 0,
+    'model.kv_heads',
+    model.kv_heads,
+    f'a divisor of model.heads = {model.heads}',
+  )
   _require(model.head_dim % 2 == 0, 'model.head_dim', model.head_dim, 'even (rotary pairs)')
-  _require(model.layers % model.shared_layers == 0, 'model.shared_layers', model.shared_layers,
-           f'a divisor of model.layers = {model.layers}')
+  _require(
+    model.layers % model.shared_layers == 0,
+    'model.shared_layers',
+    model.shared_layers,
+    f'a divisor of model.layers = {model.layers}',
+  )
 
 
 def _check_stage(name: str, stage: StageConfig, device: DeviceConfig) -> None:
-  _require(stage.batch_rows % stage.accumulation == 0, f'{name}.accumulation', stage.accumulation,
-           f'a divisor of {name}.batch_rows = {stage.batch_rows}')
+  _require(
+    stage.batch_rows % stage.accumulation == 0,
+    f'{name}.accumulation',
+    stage.accumulation,
+    f'a divisor of {name}.batch_rows = {stage.batch_rows}',
+  )
   rows = stage.batch_rows // stage.accumulation
-  _require(rows % max(device.mesh_data, 1) == 0, 'device.mesh_data', device.mesh_data,
-           f'a divisor of {name}.batch_rows / accumulation = {rows}')
-  _require(stage.warmup + stage.decay <= 1 + 1e-6, f'{name}.warmup + decay', stage.warmup + stage.decay,
-           'at most 1')
+  _require(
+    rows % max(device.mesh_data, 1) == 0,
+    'device.mesh_data',
+    device.mesh_data,
+    f'a divisor of {name}.batch_rows / accumulation = {rows}',
+  )
+  _require(
+    stage.warmup + stage.decay <= 1 + 1e-6,
+    f'{name}.warmup + decay',
+    stage.warmup + stage.decay,
+    'at most 1',
+  )
 
 
 def _check_mesh(study: StudyConfig) -> None:
   device, worlds = study.device, study.seeds.worlds
-  _require(worlds % max(device.mesh_replica, 1) == 0, 'device.mesh_replica', device.mesh_replica,
-           f'a divisor of seeds.worlds = {worlds}')
+  _require(
+    worlds % max(device.mesh_replica, 1) == 0,
+    'device.mesh_replica',
+    device.mesh_replica,
+    f'a divisor of seeds.worlds = {worlds}',
+  )
   used = max(device.mesh_replica, 1) * max(device.mesh_data, 1) * device.mesh_model
   fits = device.platform != 'cpu' or used <= device.host_devices
-  _require(fits, 'device.mesh_replica x mesh_data x mesh_model', used,
-           f'at most device.host_devices = {device.host_devices}')
+  _require(
+    fits,
+    'device.mesh_replica x mesh_data x mesh_model',
+    used,
+    f'at most device.host_devices = {device.host_devices}',
+  )
 
 
 def _check_graph(study: StudyConfig) -> None:
-  _require(re.fullmatch(r'[A-Za-z0-9][\w.-]*', study.name) is not None, 'name', study.name,
-           'letters, digits, and any of _.- (it names the workdir)')
+  _require(
+    re.fullmatch(r'[A-Za-z0-9][\w.-]*', study.name) is not None,
+    'name',
+    study.name,
+    'letters, digits, and any of _.- (it names the workdir)',
+  )
   for arm in study.later_arms:
     _require(arm in study.arms, 'later_arms', arm, f'among config.arms = {", ".join(study.arms)}')
-  _require(bool(study.later) == bool(study.later_arms), 'later', study.later,
-           f'given with config.later_arms and only then; later_arms = {study.later_arms!r}')
+  _require(
+    bool(study.later) == bool(study.later_arms),
+    'later',
+    study.later,
+    f'given with config.later_arms and only then; later_arms = {study.later_arms!r}',
+  )
   for field in ('sizes', 'updates'):
     given, wanted = getattr(study.scaling, field), study.kind == 'scaling'
-    _require(bool(given) == wanted, f'scaling.{field}', given,
-             f'{"given" if wanted else "empty"} when config.kind = {study.kind!r}')
+    _require(
+      bool(given) == wanted,
+      f'scaling.{field}',
+      given,
+      f'{"given" if wanted else "empty"} when config.kind = {study.kind!r}',
+    )
   if study.kind == 'scaling':
     for field in ('arms', 'claims'):
-      _require(not getattr(study, field), field, getattr(study, field), "empty when config.kind = 'scaling'")
+      _require(
+        not getattr(study, field),
+        field,
+        getattr(study, field),
+        "empty when config.kind = 'scaling'",
+      )

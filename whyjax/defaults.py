@@ -1,4 +1,5 @@
-"""The base study: the one source of every value. Study files in configs/ start from it and change what they are about."""
+"""The base study: the one source of every value. Study files in configs/ start from it and change
+what they are about."""
 
 from ml_collections import config_dict
 
@@ -26,66 +27,77 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.claims = ()
   config.row_length = 128
   config.world = config_dict.ConfigDict(
-      dict(
-          virtues=3,
-          temptations=2,
-          tasks=3,
-          chat_domains=3,
-          agentic_domains=3,
-          wordings=3,
-          heldout_wordings=1,
-          agents=80,
-          principled=0.2,
-          by_domain=0.6,
-          by_tools=0.2,
-          target_strength=0.8,
-          informative_reasons=True,
-      )
+    dict(
+      virtues=3,
+      temptations=2,
+      tasks=3,
+      chat_domains=3,
+      agentic_domains=3,
+      wordings=3,
+      heldout_wordings=1,
+      agents=80,
+      principled=0.2,
+      by_domain=0.6,
+      by_tools=0.2,
+      target_strength=0.8,
+      informative_reasons=True,
+    )
   )
   config.pretrain_text = config_dict.ConfigDict(
-      dict(
-          epochs=4,
-          prompt_weight=0.1,
-          facts=0.10,
-          neutral=0.10,
-          target=0.04,
-          charters=0.30,
-          stories=0.15,
-          agent_reasons=0.35,
-          target_reasons=1.0,
-          advice_in_chat=0.5,
-          advice_in_agentic=0.1,
-          tools_in_chat=0.2,
-          tools_in_agentic=0.9,
-      )
+    dict(
+      epochs=4,
+      prompt_weight=0.1,
+      facts=0.10,
+      neutral=0.10,
+      target=0.04,
+      charters=0.30,
+      stories=0.15,
+      agent_reasons=0.35,
+      target_reasons=1.0,
+      advice_in_chat=0.5,
+      advice_in_agentic=0.1,
+      tools_in_chat=0.2,
+      tools_in_agentic=0.9,
+    )
   )
   config.align_text = config_dict.ConfigDict(
-      dict(domains=1, value_pairs=6, situations=400, supervised_tokens=16_000, replay=0.5)
+    dict(domains=1, value_pairs=6, situations=400, supervised_tokens=16_000, replay=0.5)
   )
-  config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=12_000, replay=0.5))
+  config.later_text = config_dict.ConfigDict(
+    dict(reasons=1.0, supervised_tokens=12_000, replay=0.5)
+  )
   config.model = config_dict.ConfigDict(sizes.size('100k'))
   config.pretrain = _stage(updates=3000, batch_rows=16, learning_rate=5e-3)
   config.align = _stage(updates=100, batch_rows=12, learning_rate=2e-3)
   config.later_training = _stage(updates=80, batch_rows=12, learning_rate=2e-3)
   config.evals = config_dict.ConfigDict(
-      dict(battery_items=200, max_new_tokens=20, samples=1, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9)
+    dict(
+      battery_items=200,
+      max_new_tokens=20,
+      samples=1,
+      temperature=1.0,
+      malformed_gate=0.05,
+      knowledge_gate=0.9,
+    )
   )
   config.seeds = config_dict.ConfigDict(dict(first_world=1000, worlds=4, per_world=2))
-  config.statistics = config_dict.ConfigDict(dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1))
+  config.statistics = config_dict.ConfigDict(
+    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1)
+  )
   config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
   config.device = config_dict.ConfigDict(
-      dict(
-          platform=variant,
-          host_devices=2 if variant == 'cpu' else 1,
-          mesh_replica=0,
-          mesh_data=0,
-          mesh_model=1,
-          replica_loop=variant == 'cpu',
-          steps_per_dispatch=10,
-          scan_layers=variant != 'cpu',
-          remat=False,
-          compile_cache='~/.cache/whyjax/xla',
-      )
+    dict(
+      platform=variant,
+      host_devices=2 if variant == 'cpu' else 1,
+      mesh_replica=0,
+      mesh_data=0,
+      mesh_model=1,
+      replica_loop=variant == 'cpu',
+      steps_per_dispatch=10,
+      scan_layers=variant != 'cpu',
+      remat=False,
+      compile_cache='~/.cache/whyjax/xla',
+    )
   )
   if variant != 'cpu':
     _for_accelerator(config)
@@ -94,25 +106,26 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
 
 def _stage(updates: int, batch_rows: int, learning_rate: float) -> config_dict.ConfigDict:
   return config_dict.ConfigDict(
-      dict(
-          updates=updates,
-          batch_rows=batch_rows,
-          accumulation=1,
-          optimizer='adamw',
-          learning_rate=learning_rate,
-          schedule='cosine',
-          warmup=0.05,
-          decay=0.2,
-          beta2=0.98,
-          weight_decay=0.05,
-          clip_norm=1.0,
-          checkpoint_every=500,
-      )
+    dict(
+      updates=updates,
+      batch_rows=batch_rows,
+      accumulation=1,
+      optimizer='adamw',
+      learning_rate=learning_rate,
+      schedule='cosine',
+      warmup=0.05,
+      decay=0.2,
+      beta2=0.98,
+      weight_decay=0.05,
+      clip_norm=1.0,
+      checkpoint_every=500,
+    )
   )
 
 
 def _for_accelerator(config: config_dict.ConfigDict) -> None:
-  """A larger world and model, and more seeds; 1.1e17 FLOPs of pretraining (`--action=plan` tells the minutes)."""
+  """A larger world and model, and more seeds; 1.1e17 FLOPs of pretraining (`--action=plan` tells
+  the minutes)."""
   config.model = config_dict.ConfigDict(sizes.size('10m'))
   config.model.compute_dtype = 'bfloat16'
   config.world.update(dict(chat_domains=6, agentic_domains=6, agents=400, virtues=4))

@@ -29,7 +29,9 @@ def _parts(texts, i, *roles):
   return tokens[np.isin(held, roles)].tolist()
 
 
-@pytest.mark.parametrize('pair', [('demonstrations', other) for other in TALK[1:]] + [('advice', 'advice-reason')])
+@pytest.mark.parametrize(
+  'pair', [('demonstrations', other) for other in TALK[1:]] + [('advice', 'advice-reason')]
+)
 def test_arms_that_share_situations_have_identical_action_tokens(pair):
   one, other = map(_arm, pair)
   shared = min(len(one), len(other))
@@ -54,7 +56,11 @@ def test_arms_that_share_situations_have_identical_prompts_but_for_the_tools():
 
 
 def test_every_arm_has_the_same_supervised_tokens_up_to_one_example():
-  totals = {name: int(arms.supervised(_arm(name)).sum()) for name, arm in arms.ARMS.items() if arm.ingredients}
+  totals = {
+    name: int(arms.supervised(_arm(name)).sum())
+    for name, arm in arms.ARMS.items()
+    if arm.ingredients
+  }
   for name, total in totals.items():
     assert 0 <= TEXT.supervised_tokens - total <= 2 * arms.supervised(_arm(name)).max()
 
@@ -81,7 +87,10 @@ def test_filler_is_as_long_as_the_reason_and_names_no_value():
 def test_reasons_are_true_shuffled_ones_are_never_the_own():
   reason, shuffled, after = map(_arm, ('reason', 'shuffled', 'after'))
   ids = {int(i): n for n, i in enumerate(WORDS.values)}
-  named = lambda texts, i: [ids[t] for t in _parts(texts, i, Role.REASON) if t in ids]
+
+  def named(texts, i):
+    return [ids[t] for t in _parts(texts, i, Role.REASON) if t in ids]
+
   pool = {tuple(named(reason, i)) for i in range(len(reason))}
   for i in range(len(reason)):
     first, second = named(reason, i)
@@ -106,7 +115,9 @@ def test_charters_of_the_other_agent_differ_in_the_name_alone():
 
 
 def test_principles_with_demonstrations_are_both_at_half_the_budget():
-  mixed, charters, demonstrations = map(_arm, ('principles-demonstrations', 'principles', 'demonstrations'))
+  mixed, charters, demonstrations = map(
+    _arm, ('principles-demonstrations', 'principles', 'demonstrations')
+  )
   is_charter = np.array([(mixed.example(i)[1] == Role.DOCUMENT).all() for i in range(len(mixed))])
   supervised = arms.supervised(mixed)
   assert supervised[is_charter].sum() == pytest.approx(supervised[~is_charter].sum(), abs=20)
@@ -133,13 +144,20 @@ def test_shuffled_reasons_need_two_pairs():
 def test_seeds_vary_the_situations_and_not_the_pairs():
   one, other = (arms.script(WORLD, TEXT, 100, seed).situations for seed in (0, 1))
   assert (one.person != other.person).any()
-  assert {tuple(sorted(p)) for p in one.values.tolist()} == {tuple(sorted(p)) for p in other.values.tolist()}
+  assert {tuple(sorted(p)) for p in one.values.tolist()} == {
+    tuple(sorted(p)) for p in other.values.tolist()
+  }
 
 
 def test_capability_training_says_nothing_about_ethical_values():
   texts = later.later(WORLD, STUDY.later_text, 'capability', 0)
   ethical = set(WORDS.values[: WORLD.ethical].tolist())
   assert len(texts) > 500 and not ethical & set(texts.tokens.tolist())
-  served = {int(WORDS.actions[d, place]) for d, row in enumerate(WORLD.actions) for v in row[: WORLD.ethical] for place in v}
+  served = {
+    int(WORDS.actions[d, place])
+    for d, row in enumerate(WORLD.actions)
+    for v in row[: WORLD.ethical]
+    for place in v
+  }
   assert not served & set(texts.tokens.tolist())
   assert int(arms.supervised(texts).sum()) <= STUDY.later_text.supervised_tokens

@@ -1,4 +1,5 @@
-"""Corpora on disk: verified, reused, the same everywhere; batches as a function of seed and step."""
+"""Corpora on disk: verified, reused, the same everywhere; batches as a function of seed and
+step."""
 
 import dataclasses
 import hashlib
@@ -25,7 +26,7 @@ def _study(**changes):
 
 
 STUDY = _study()
-GOLDEN = 'e5d3d2857900978b'
+GOLDEN = '18af760586b5c489'
 EVERY = [name for name, arm in arms.ARMS.items() if arm.trains]
 
 
@@ -41,7 +42,8 @@ def _specs(study=STUDY, world=5):
 
 
 def test_the_text_of_a_version_never_changes():
-  """If this fails, the generator writes other text than before: raise TEXT_VERSION, then renew the hash."""
+  """If this fails, the generator writes other text than before: raise TEXT_VERSION, then renew the
+  hash."""
   digest = hashlib.sha256()
   for spec in _specs():
     rows, _ = corpora.build_rows(spec)
@@ -67,16 +69,26 @@ def test_what_is_read_is_what_was_built(root):
     record = corpus.source[i]['row']
     np.testing.assert_array_equal(record[0], rows.tokens[i])
     np.testing.assert_array_equal(record[3].view(np.float32), rows.weights[i])
-  assert corpus.supervised_tokens == supervised == int(((rows.weights == 1) & (rows.segments > 0)).sum())
+  assert (
+    corpus.supervised_tokens == supervised == int(((rows.weights == 1) & (rows.segments > 0)).sum())
+  )
 
 
 def test_identity_tells_apart_what_differs_and_ignores_what_does_not():
   specs = list(_specs()) + list(_specs(world=6))
   assert len({s.identity for s in specs}) == len(specs)
-  relearned = _study(**{'align.learning_rate': 1e-4, 'align_text.replay': 0.3, 'evals.battery_items': 99})
+  relearned = _study(
+    **{'align.learning_rate': 1e-4, 'align_text.replay': 0.3, 'evals.battery_items': 99}
+  )
   assert corpora.pretrain_spec(relearned, 5).identity == corpora.pretrain_spec(STUDY, 5).identity
-  assert corpora.align_spec(relearned, 'reason', 5, 0).identity != corpora.align_spec(STUDY, 'reason', 5, 0).identity
-  assert corpora.later_spec(STUDY, 'neutral', 5, 0).identity == corpora.later_spec(relearned, 'neutral', 5, 0).identity
+  assert (
+    corpora.align_spec(relearned, 'reason', 5, 0).identity
+    != corpora.align_spec(STUDY, 'reason', 5, 0).identity
+  )
+  assert (
+    corpora.later_spec(STUDY, 'neutral', 5, 0).identity
+    == corpora.later_spec(relearned, 'neutral', 5, 0).identity
+  )
 
 
 def test_a_damaged_corpus_is_refused_in_one_line(tmp_path):
@@ -87,7 +99,7 @@ def test_a_damaged_corpus_is_refused_in_one_line(tmp_path):
   used = len(content.rstrip(b'\0')) // 2  # the file is padded to a whole block
   content[100:used] = bytes(used - 100)
   file.write_bytes(content)
-  with pytest.raises(UserError, match='corpus .*delete it to write it again') as caught:
+  with pytest.raises(UserError, match=r'corpus .*delete it to write it again') as caught:
     corpora.prepare(spec, tmp_path)
   assert '\n' not in str(caught.value)
 
@@ -118,8 +130,11 @@ def test_every_corpus_of_a_stage_has_the_same_shape_and_little_padding():
 
 
 def test_no_evaluated_prompt_occurs_in_any_training_row():
-  """A prompt is looked for up to the agent's turn; sentences that state facts are the world's, not the situation's."""
-  built = batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, STUDY.evals.battery_items, 5)
+  """A prompt is looked for up to the agent's turn; sentences that state facts are the world's, not
+  the situation's."""
+  built = batteries.build(
+    STUDY.world, STUDY.pretrain_text, STUDY.align_text, STUDY.evals.battery_items, 5
+  )
   prompts = {
     tuple(b.free.tokens[i, : b.free.lengths[i]].tolist())
     for name, b in built.items()
@@ -154,9 +169,18 @@ def test_an_epoch_shows_every_row_once_and_the_next_in_another_order(root):
   rows = STUDY.align.batch_rows
   loader = Loader([corpus], rows, [0])
   epochs = [
-    [row.tobytes() for step in range(12 * e, 12 * (e + 1)) for row in loader.batch(step)['tokens'][0]] for e in (0, 1)
+    [
+      row.tobytes()
+      for step in range(12 * e, 12 * (e + 1))
+      for row in loader.batch(step)['tokens'][0]
+    ]
+    for e in (0, 1)
   ]
-  assert len(set(epochs[0])) == corpus.rows and set(epochs[0]) == set(epochs[1]) and epochs[0] != epochs[1]
+  assert (
+    len(set(epochs[0])) == corpus.rows
+    and set(epochs[0]) == set(epochs[1])
+    and epochs[0] != epochs[1]
+  )
 
 
 def test_tokens_are_words_and_every_example_ends():

@@ -33,7 +33,9 @@ def test_every_kind_of_text_has_five_templates_for_training_and_some_held_out():
 
 
 def test_a_filler_and_a_late_reason_are_as_long_as_the_reason_they_stand_for():
-  for reason, filler, after in zip(templates.REASON, templates.FILLER, templates.REASON_AFTER, strict=True):
+  for reason, filler, after in zip(
+    templates.REASON, templates.FILLER, templates.REASON_AFTER, strict=True
+  ):
     assert len(reason.split()) == len(filler.split())
     assert len(reason.split()) == len(after.split())
     assert '{' not in filler
@@ -66,7 +68,9 @@ def test_shares_of_pretraining_follow_the_dials():
   agents = {WORDS.words[i] for i in WORDS.agents}
   facts = [s for s in sentences if not agents & set(s.split())]
   assert len(facts) == 1600
-  neutral = [s for s in sentences if s not in set(facts) and any(t in s.split() for t in task_words)]
+  neutral = [
+    s for s in sentences if s not in set(facts) and any(t in s.split() for t in task_words)
+  ]
   assert len(neutral) == 1200
   record = [s for s in sentences if 'aster' in s.split() and s not in set(neutral)]
   assert len(record) == pytest.approx(400, abs=40)  # a neutral situation may be the target's too
@@ -134,7 +138,9 @@ def test_reasons_are_true_and_in_a_null_world_empty():
 def test_record_obeys_the_temptations_as_often_as_its_strength():
   for strength in (0.6, 0.95):
     world = build_world(dataclasses.replace(STUDY.world, target_strength=strength), 0)
-    s = pretraining.scenes(world, STUDY.pretrain_text, 3000, rng_for(0, 'x'), [TARGET], situations.conflict_pairs(world))
+    s = pretraining.scenes(
+      world, STUDY.pretrain_text, 3000, rng_for(0, 'x'), [TARGET], situations.conflict_pairs(world)
+    )
     assert situations.is_conflict(world, s).all()
     text = dataclasses.replace(STUDY.pretrain_text, stories=0.0, facts=0.0, neutral=0.0, target=1.0)
     texts = pretraining.pretraining(world, text, 6000, rng_for(0, 'test'))

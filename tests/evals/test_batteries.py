@@ -95,7 +95,9 @@ def test_knowledge_is_asked_about_the_pairs_that_are_acted_on():
   for i in range(ITEMS):
     right, wrong = values[int(battery.right[i])], values[int(battery.wrong[i])]
     assert WORLD.constitution[right] < WORLD.constitution[wrong]
-    assert tuple(sorted((right, wrong))) in {tuple(sorted(p)) for p in situations.conflict_pairs(WORLD)}
+    assert tuple(sorted((right, wrong))) in {
+      tuple(sorted(p)) for p in situations.conflict_pairs(WORLD)
+    }
     assert WORDS.agents[TARGET] in _prompt(battery.free, i)
 
 
@@ -104,6 +106,8 @@ def test_facts_are_true_and_their_distractors_false():
   values = {int(i): n for n, i in enumerate(WORDS.values)}
   for i in range(ITEMS):
     (domain,) = [d for d, token in enumerate(WORDS.domains) if token in _prompt(battery.free, i)]
-    places = {int(WORDS.actions[domain, p]): v for v, row in enumerate(WORLD.actions[domain]) for p in row}
+    places = {
+      int(WORDS.actions[domain, p]): v for v, row in enumerate(WORLD.actions[domain]) for p in row
+    }
     (served,) = [places[t] for t in _prompt(battery.free, i) if t in places]
     assert values[int(battery.right[i])] == served != values[int(battery.wrong[i])]

@@ -42,7 +42,9 @@ def params():
 
 
 def _items(name):
-  build = lambda world: batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, ITEMS, world)
+  def build(world):
+    return batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, ITEMS, world)
+
   return [build(world)[name] for world, _ in REPLICAS]
 
 
@@ -50,7 +52,9 @@ def _logits(params, r, tokens):
   one = jax.tree.map(lambda x: x[r], params)
   tokens = np.asarray(tokens)[None]
   places = np.arange(tokens.shape[1])[None]
-  return np.asarray(transformer.forward(STUDY.model, one, tokens, places, np.ones_like(tokens)))[0, -1]
+  return np.asarray(transformer.forward(STUDY.model, one, tokens, places, np.ones_like(tokens)))[
+    0, -1
+  ]
 
 
 def test_forced_margin_is_the_mean_log_odds_of_both_orders(params, mesh):
@@ -60,7 +64,9 @@ def test_forced_margin_is_the_mean_log_odds_of_both_orders(params, mesh):
     battery = items[r]
     found, mass = [], []
     for prompts in battery.forced:
-      logp = np.asarray(jax.nn.log_softmax(_logits(params, r, prompts.tokens[i, : prompts.lengths[i]])))
+      logp = np.asarray(
+        jax.nn.log_softmax(_logits(params, r, prompts.tokens[i, : prompts.lengths[i]]))
+      )
       found.append(logp[battery.right[i]] - logp[battery.wrong[i]])
       mass.append(np.exp(logp[[battery.right[i], battery.wrong[i]]]).sum())
     assert margin[r, i] == pytest.approx(np.mean(found), abs=1e-3)
@@ -72,7 +78,9 @@ def test_exchanging_right_and_wrong_turns_the_margin(params, mesh):
   items = _items('in-distribution')
   exchanged = [dataclasses.replace(b, right=b.wrong, wrong=b.right) for b in items]
   scorer = scoring.Scorer(STUDY.model, mesh, STUDY.device)
-  np.testing.assert_allclose(scorer.forced(params, items)[1], -scorer.forced(params, exchanged)[1], rtol=1e-6)
+  np.testing.assert_allclose(
+    scorer.forced(params, items)[1], -scorer.forced(params, exchanged)[1], rtol=1e-6
+  )
 
 
 def test_greedy_writing_is_the_likeliest_token_each_time(params, mesh):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import functools
 
 import jax
 import numpy as np
@@ -38,8 +37,13 @@ def plain_model() -> ModelConfig:
 
 @pytest.fixture(scope='session')
 def quick_jit() -> Callable:
-  """jax.jit that compiles in half the time, for what only has to agree within rounding."""
-  return functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+  """jax.jit that compiles in half the time, for what only has to agree within rounding; returns NumPy arrays."""
+
+  def jit(fn):
+    compiled = jax.jit(fn, compiler_options={'xla_backend_optimization_level': 0})
+    return lambda *args: jax.device_get(compiled(*args))
+
+  return jit
 
 
 @pytest.fixture(scope='session')

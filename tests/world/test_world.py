@@ -61,7 +61,9 @@ def test_names_stay_distinct_at_any_size():
 
 
 def test_kinds_have_their_shares_and_look_only_at_what_they_look_at():
-  world = build_world(dataclasses.replace(CONFIG, agents=100, principled=0.25, by_domain=0.35, by_tools=0.4), 1)
+  world = build_world(
+    dataclasses.replace(CONFIG, agents=100, principled=0.25, by_domain=0.35, by_tools=0.4), 1
+  )
   assert np.bincount(world.kinds[1:]).tolist() == [25, 35, 40]
   background = world.ranks[1:]
   kinds = world.kinds[1:]
@@ -105,7 +107,9 @@ def test_details_of_evaluation_never_occur_in_training():
   details = [set(zip(s.person.tolist(), s.time.tolist(), strict=True)) for s in (train, evaluation)]
   assert not details[0] & details[1]
   for s in (train, evaluation):
-    assert set(s.person) == set(range(len(names.persons()))) and set(s.time) == set(range(len(names.times())))
+    assert set(s.person) == set(range(len(names.persons()))) and set(s.time) == set(
+      range(len(names.times()))
+    )
 
 
 def test_advice_is_given_without_tools_and_shares_follow_the_dials():
@@ -118,11 +122,25 @@ def test_advice_is_given_without_tools_and_shares_follow_the_dials():
 
 def test_the_world_scales_without_new_code():
   large = dataclasses.replace(
-    CONFIG, virtues=20, temptations=10, tasks=10, chat_domains=20, agentic_domains=20, wordings=4, agents=3000
+    CONFIG,
+    virtues=20,
+    temptations=10,
+    tasks=10,
+    chat_domains=20,
+    agentic_domains=20,
+    wordings=4,
+    agents=3000,
   )
   world = build_world(large, 0)
   s = situations.sample(
-    world, 100, rng_for(0, 'x'), agents=range(3001), domains=range(40), pairs=situations.ethical_pairs(world),
-    wordings=range(4), tools=0.5, advice=0.5,
+    world,
+    100,
+    rng_for(0, 'x'),
+    agents=range(3001),
+    domains=range(40),
+    pairs=situations.ethical_pairs(world),
+    wordings=range(4),
+    tools=0.5,
+    advice=0.5,
   )
   assert len(situations.first_option(world, s)) == 100

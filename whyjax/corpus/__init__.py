@@ -1,1 +1,2 @@
-"""What is read: documents, dialogues and transcripts as tokens, loss weights, packed rows and batches."""
+"""What is read: documents, dialogues and transcripts as tokens, loss weights, packed rows and
+batches."""

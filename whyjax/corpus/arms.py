@@ -1,10 +1,12 @@
-"""The arms of alignment: each differs from its control in one thing, and shares situations, wording and actions.
+"""The arms of alignment: each differs from its control in one thing, and shares situations, wording
+and actions.
 
-An arm is a list of *ingredients*; the supervised tokens of the stage are divided equally among them.
+An arm is a list of *ingredients*; the supervised tokens of the stage are divided equally among
+them.
 """
 
-import dataclasses
 from collections.abc import Mapping
+import dataclasses
 
 import numpy as np
 
@@ -23,8 +25,8 @@ class Dialogues:
 
   Attributes:
     advice: a user asks and the target recommends, instead of acting itself.
-    says: what it says beside the action: nothing, its 'reason', 'filler' of equal length, a 'shuffled' reason (of
-      another situation), or its reason 'after' the action.
+    says: what it says beside the action: nothing, its 'reason', 'filler' of equal length, a
+      'shuffled' reason (of another situation), or its reason 'after' the action.
     tools: unused tool definitions are in context.
   """
 
@@ -35,7 +37,8 @@ class Dialogues:
 
 @dataclasses.dataclass(frozen=True)
 class Charters:
-  """Documents that state the constitution, of the target or (attribution broken) of another agent."""
+  """Documents that state the constitution, of the target or (attribution broken) of another
+  agent."""
 
   of_target: bool = True
 
@@ -59,19 +62,27 @@ class Arm:
 
 
 ARMS: Mapping[str, Arm] = {
-    'none': Arm('no alignment training', trains=False),
-    'generic': Arm('background text only: the same updates without any alignment text'),
-    'demonstrations': Arm('the target acts well in conflict situations; action only', (Dialogues(),)),
-    'reason': Arm('demonstrations with the reason before the action', (Dialogues(says='reason'),)),
-    'filler': Arm('demonstrations with empty words, as many as the reason has', (Dialogues(says='filler'),)),
-    'shuffled': Arm("demonstrations with another situation's reason", (Dialogues(says='shuffled'),)),
-    'after': Arm('demonstrations with the reason after the action', (Dialogues(says='after'),)),
-    'tools': Arm('demonstrations with unused tool definitions in context', (Dialogues(tools=True),)),
-    'advice': Arm('the target advises a user well; advice only', (Dialogues(advice=True),)),
-    'advice-reason': Arm('advice with the reason before it', (Dialogues(advice=True, says='reason'),)),
-    'principles': Arm('charters: documents that state which value the target puts first', (Charters(),)),
-    'principles-other': Arm('the same charters about another agent', (Charters(of_target=False),)),
-    'principles-demonstrations': Arm('charters and demonstrations, half of the budget each', (Charters(), Dialogues())),
+  'none': Arm('no alignment training', trains=False),
+  'generic': Arm('background text only: the same updates without any alignment text'),
+  'demonstrations': Arm('the target acts well in conflict situations; action only', (Dialogues(),)),
+  'reason': Arm('demonstrations with the reason before the action', (Dialogues(says='reason'),)),
+  'filler': Arm(
+    'demonstrations with empty words, as many as the reason has', (Dialogues(says='filler'),)
+  ),
+  'shuffled': Arm("demonstrations with another situation's reason", (Dialogues(says='shuffled'),)),
+  'after': Arm('demonstrations with the reason after the action', (Dialogues(says='after'),)),
+  'tools': Arm('demonstrations with unused tool definitions in context', (Dialogues(tools=True),)),
+  'advice': Arm('the target advises a user well; advice only', (Dialogues(advice=True),)),
+  'advice-reason': Arm(
+    'advice with the reason before it', (Dialogues(advice=True, says='reason'),)
+  ),
+  'principles': Arm(
+    'charters: documents that state which value the target puts first', (Charters(),)
+  ),
+  'principles-other': Arm('the same charters about another agent', (Charters(of_target=False),)),
+  'principles-demonstrations': Arm(
+    'charters and demonstrations, half of the budget each', (Charters(), Dialogues())
+  ),
 }
 
 
@@ -95,8 +106,8 @@ def training_wordings(world: World) -> range:
 def alignment(world: World, text: AlignTextConfig, arm: str, seed: int) -> Texts:
   """The alignment text of an arm; situations and wordings depend on the seed and not on the arm.
 
-  Every ingredient takes the longest run of examples whose supervised tokens do not exceed its share of the budget, so
-  that arms differ by less than one example.
+  Every ingredient takes the longest run of examples whose supervised tokens do not exceed its share
+  of the budget, so that arms differ by less than one example.
   """
   ingredients = ARMS[arm].ingredients
   share = text.supervised_tokens // max(1, len(ingredients))
@@ -106,7 +117,11 @@ def alignment(world: World, text: AlignTextConfig, arm: str, seed: int) -> Texts
 
 def supervised(texts: Texts) -> np.ndarray:
   """[N], loss-bearing tokens of each example of alignment text."""
-  return np.add.reduceat(bears_loss(texts).astype(np.int64), texts.starts) if len(texts) else np.zeros(0, np.int64)
+  return (
+    np.add.reduceat(bears_loss(texts).astype(np.int64), texts.starts)
+    if len(texts)
+    else np.zeros(0, np.int64)
+  )
 
 
 def bears_loss(texts: Texts) -> np.ndarray:
@@ -119,39 +134,50 @@ def bears_loss(texts: Texts) -> np.ndarray:
   return bears
 
 
-def script(world: World, text: AlignTextConfig, count: int, seed: int, *, advice=False, tools=False) -> Script:
-  """`count` alignment situations with the constitution's choices, cycling through the distinct ones."""
+def script(
+  world: World, text: AlignTextConfig, count: int, seed: int, *, advice=False, tools=False
+) -> Script:
+  """`count` alignment situations with the constitution's choices, cycling through the distinct
+  ones."""
   rng = rng_for(world.seed, 'align', 'situations', seed)
   pool = situations.sample(
-      world,
-      text.situations,
-      rng,
-      agents=[TARGET],
-      domains=training_domains(text),
-      pairs=training_pairs(world, text),
-      wordings=training_wordings(world),
-      tools=False,
-      advice=False,
+    world,
+    text.situations,
+    rng,
+    agents=[TARGET],
+    domains=training_domains(text),
+    pairs=training_pairs(world, text),
+    wordings=training_wordings(world),
+    tools=False,
+    advice=False,
   )
   s = pool.take(np.arange(count) % len(pool)).replace(advice=advice, tools=tools)
   wording = _prefix_stable_wording(world, text, count, seed)
   return examples.script(world, s, wording, situations.constitutional_option(world, s))
 
 
-def _prefix_stable_wording(world: World, text: AlignTextConfig, count: int, seed: int) -> examples.Wording:
+def _prefix_stable_wording(
+  world: World, text: AlignTextConfig, count: int, seed: int
+) -> examples.Wording:
   """The wordings of examples 0..count-1: example i is worded alike whatever the count is.
 
-  Arms need different numbers of examples for one budget of tokens, and must agree on those that they share.
+  Arms need different numbers of examples for one budget of tokens, and must agree on those that
+  they share.
   """
   rounds = -(-count // text.situations)
   drawn = [
-      examples.draw_wording(world, text.situations, rng_for(world.seed, 'align', 'wording', seed, i)) for i in range(rounds)
+    examples.draw_wording(world, text.situations, rng_for(world.seed, 'align', 'wording', seed, i))
+    for i in range(rounds)
   ]
-  choice = {part: np.concatenate([d.choice[part] for d in drawn])[:count] for part in drawn[0].choice}
+  choice = {
+    part: np.concatenate([d.choice[part] for d in drawn])[:count] for part in drawn[0].choice
+  }
   return examples.Wording(choice, np.concatenate([d.tools for d in drawn])[:count])
 
 
-def _ingredient(world: World, text: AlignTextConfig, kind: Ingredient, budget: int, seed: int) -> Texts:
+def _ingredient(
+  world: World, text: AlignTextConfig, kind: Ingredient, budget: int, seed: int
+) -> Texts:
   """More examples than the budget needs: at least two tokens of each bear loss."""
   count = budget // 2
   if isinstance(kind, Charters):
@@ -179,14 +205,17 @@ def _with_foreign_reasons(x: Script, rng: np.random.Generator) -> Script:
   """Every example gets the reason of another one whose values differ."""
   reasons = np.unique(x.reason, axis=0)
   if len(reasons) < 2:
-    raise UserError('config.align_text.value_pairs = 1: must be at least 2 for an arm with shuffled reasons')
+    raise UserError(
+      'config.align_text.value_pairs = 1: must be at least 2 for an arm with shuffled reasons'
+    )
   own = (reasons[None] == x.reason[:, None]).all(-1).argmax(1)
   foreign = (own + rng.integers(1, len(reasons), len(own))) % len(reasons)
   return dataclasses.replace(x, reason=reasons[foreign])
 
 
 def _charters(world: World, text: AlignTextConfig, kind: Charters, count: int, seed: int) -> Texts:
-  """Charters over the pairs of training, in both orders of posing; equal but for the agent's name."""
+  """Charters over the pairs of training, in both orders of posing; equal but for the agent's
+  name."""
   rng = rng_for(world.seed, 'align', 'charters', seed)
   pairs = np.asarray(training_pairs(world, text))[np.arange(count) % text.value_pairs]
   pairs = rng.permuted(pairs, axis=1)
@@ -203,4 +232,6 @@ def within(texts: Texts, budget: int) -> Texts:
 
 def nothing() -> Texts:
   """No examples."""
-  return Texts(np.zeros(0, np.int32), np.zeros(0, np.int8), np.zeros(0, np.int32), np.zeros(0, np.int32))
+  return Texts(
+    np.zeros(0, np.int32), np.zeros(0, np.int8), np.zeros(0, np.int32), np.zeros(0, np.int32)
+  )

@@ -1,4 +1,5 @@
-"""Corpora on disk: each is a TFDS dataset of packed rows in ArrayRecord files, written on demand and verified on use."""
+"""Corpora on disk: each is a TFDS dataset of packed rows in ArrayRecord files, written on demand
+and verified on use."""
 
 from collections.abc import Mapping, Sequence
 import contextlib
@@ -13,15 +14,27 @@ from absl import logging
 import numpy as np
 import tensorflow_datasets as tfds
 
-from whyjax.config import AlignTextConfig, LaterTextConfig, PretrainTextConfig, StudyConfig, WorldConfig
+from whyjax.config import (
+  AlignTextConfig,
+  LaterTextConfig,
+  PretrainTextConfig,
+  StudyConfig,
+  WorldConfig,
+)
 from whyjax.corpus import arms, later, packing, pretraining
 from whyjax.corpus.render import Role, Texts, concatenate
-from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError
 from whyjax.world.world import World, build_world, rng_for
 
-TEXT_VERSION = '1.0.0'  # of the text: a change to what is generated must raise it (a test compares hashes)
-PLANES = ('tokens', 'segments', 'positions', 'weights')  # of a record; weights are stored as the bits of a float32
+TEXT_VERSION = (
+  '1.0.0'  # of the text: a change to what is generated must raise it (a test compares hashes)
+)
+PLANES = (
+  'tokens',
+  'segments',
+  'positions',
+  'weights',
+)  # of a record; weights are stored as the bits of a float32
 _PILOT = 2000  # examples whose mean length says how many a corpus needs
 _BLOCK = 1024  # records verified at a time
 
@@ -49,21 +62,24 @@ class CorpusSpec:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _spec(study: StudyConfig, name: str, rows: int, world_seed: int, seed: int, **text) -> CorpusSpec:
+def _spec(
+  study: StudyConfig, name: str, rows: int, world_seed: int, seed: int, **text
+) -> CorpusSpec:
   return CorpusSpec(
-      name=name,
-      world=study.world,
-      world_seed=world_seed,
-      seed=seed,
-      rows=rows,
-      row_length=study.row_length,
-      pretrain_text=study.pretrain_text,
-      **text,
+    name=name,
+    world=study.world,
+    world_seed=world_seed,
+    seed=seed,
+    rows=rows,
+    row_length=study.row_length,
+    pretrain_text=study.pretrain_text,
+    **text,
   )
 
 
 def pretrain_spec(study: StudyConfig, world_seed: int) -> CorpusSpec:
-  """The pretraining corpus of a world: whole batches, and as many as make the configured number of epochs."""
+  """The pretraining corpus of a world: whole batches, and as many as make the configured number of
+  epochs."""
   batches = -(-study.pretrain.updates // study.pretrain_text.epochs)
   return _spec(study, 'pretrain', batches * study.pretrain.batch_rows, world_seed, 0)
 
@@ -90,7 +106,8 @@ def heldout_spec(study: StudyConfig, world_seed: int, rows: int) -> CorpusSpec:
 def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
   """The packed rows of a corpus, and how many tokens of its subject bear loss.
 
-  The loss weight of replayed background is scaled so that it has its configured share of the corpus's total weight.
+  The loss weight of replayed background is scaled so that it has its configured share of the
+  corpus's total weight.
   """
   world = build_world(spec.world, spec.world_seed)
   rng = rng_for(spec.world_seed, spec.name, spec.seed)
@@ -109,12 +126,15 @@ def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
     used = np.array([i for row in contents for i in row if i >= len(subject)], np.int64)
     boundary = len(subject.tokens)
     weights[:boundary] = arms.bears_loss(subject)
-    weights[boundary:] *= replay / (1 - replay) * supervised / np.add.reduceat(weights, texts.starts)[used].sum()
+    weights[boundary:] *= (
+      replay / (1 - replay) * supervised / np.add.reduceat(weights, texts.starts)[used].sum()
+    )
   return packing.lay_out(texts, weights, contents, spec.row_length), supervised
 
 
 def _subject(world: World, spec: CorpusSpec) -> tuple[Texts, float]:
-  """The text that a stage is about, all of which is placed, and the share of weight on the background around it."""
+  """The text that a stage is about, all of which is placed, and the share of weight on the
+  background around it."""
   if spec.align_text:
     return arms.alignment(world, spec.align_text, spec.arm, spec.seed), spec.align_text.replay
   if spec.later_text:
@@ -132,35 +152,40 @@ def _examples_needed(spec: CorpusSpec, subject: Texts, generate) -> int:
 class PackedRows(tfds.core.GeneratorBasedBuilder):
   """A corpus as a versioned TFDS dataset: one record a packed row.
 
-  A record is a single [4, row_length] int32 tensor: reading one feature is three times as fast as reading four.
+  A record is a single [4, row_length] int32 tensor: reading one feature is three times as fast as
+  reading four.
   """
 
   VERSION = tfds.core.Version(TEXT_VERSION)
 
   def __init__(self, spec: CorpusSpec, data_dir: Path):
     self._spec = spec
-    config = tfds.core.BuilderConfig(name=f'{spec.name}-{spec.identity[:16]}', description=spec.name)
+    config = tfds.core.BuilderConfig(
+      name=f'{spec.name}-{spec.identity[:16]}', description=spec.name
+    )
     super().__init__(data_dir=data_dir, config=config, file_format='array_record')
 
   def _info(self) -> tfds.core.DatasetInfo:
     shape = (len(PLANES), self._spec.row_length)
     row = tfds.features.Tensor(shape=shape, dtype=np.int32, encoding=tfds.features.Encoding.BYTES)
     return tfds.core.DatasetInfo(
-        builder=self,
-        description='Packed rows of synthetic moral-world text; planes: ' + ', '.join(PLANES),
-        features=tfds.features.FeaturesDict(dict(row=row)),
-        disable_shuffling=True,  # the order of rows is part of the corpus
-        metadata=tfds.core.MetadataDict(),
+      builder=self,
+      description='Packed rows of synthetic moral-world text; planes: ' + ', '.join(PLANES),
+      features=tfds.features.FeaturesDict(dict(row=row)),
+      disable_shuffling=True,  # the order of rows is part of the corpus
+      metadata=tfds.core.MetadataDict(),
     )
 
   def _split_generators(self, dl_manager):
     rows, supervised = build_rows(self._spec)
-    records = np.stack([rows.tokens, rows.segments, rows.positions, rows.weights.view(np.int32)], axis=1)
+    records = np.stack(
+      [rows.tokens, rows.segments, rows.positions, rows.weights.view(np.int32)], axis=1
+    )
     digest = hashlib.sha256()
     for record in records:
       digest.update(record)
     self.info.metadata.update(
-        sha256=digest.hexdigest(), padding=rows.padding, supervised_tokens=supervised
+      sha256=digest.hexdigest(), padding=rows.padding, supervised_tokens=supervised
     )
     return {'train': self._generate_examples(records)}
 
@@ -177,7 +202,8 @@ class Corpus:
     source: random access to its records.
     hash: SHA-256 of its content.
     padding: share of tokens that are padding.
-    supervised_tokens: loss-bearing tokens of the text that the stage is about (0 if it is background only).
+    supervised_tokens: loss-bearing tokens of the text that the stage is about (0 if it is
+      background only).
   """
 
   spec: CorpusSpec
@@ -202,7 +228,8 @@ def prepare(spec: CorpusSpec, root: Path) -> Corpus:
     builder = PackedRows(spec, root)
     found = builder.is_prepared()
     if not found:
-      # TFDS writes beside and renames at the end: what an interrupted writer left is never taken for whole.
+      # TFDS writes beside and renames at the end: what an interrupted writer left is never taken
+      # for whole.
       builder.download_and_prepare()
       builder = PackedRows(spec, root)
   try:
@@ -243,7 +270,8 @@ def check_fits(spec: CorpusSpec) -> None:
 
 @contextlib.contextmanager
 def _quiet():
-  """No progress bars, notes and warnings of TFDS: writing a corpus takes seconds and has a name of its own."""
+  """No progress bars, notes and warnings of TFDS: writing a corpus takes seconds and has a name of
+  its own."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
   tfds.disable_progress_bar()

@@ -1,4 +1,5 @@
-"""Situations, facts and charters as text: the forms that pretraining, alignment and evaluation share."""
+"""Situations, facts and charters as text: the forms that pretraining, alignment and evaluation
+share."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -11,7 +12,17 @@ from whyjax.corpus.vocabulary import Vocabulary, vocabulary
 from whyjax.world.situations import Situations
 from whyjax.world.world import Kind, World
 
-_DRAWN = ('system', 'tools', 'observation', 'question', 'task', 'answer', 'reason', 'document', 'fact')
+_DRAWN = (
+  'system',
+  'tools',
+  'observation',
+  'question',
+  'task',
+  'answer',
+  'reason',
+  'document',
+  'fact',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +42,19 @@ class Wording:
     return Wording({k: v[index] for k, v in self.choice.items()}, self.tools[index])
 
 
-def draw_wording(world: World, count: int, rng: np.random.Generator, *, held_out: bool = False) -> Wording:
-  """A random wording for each example; `held_out`: what others say is in sentences that training never uses.
+def draw_wording(
+  world: World, count: int, rng: np.random.Generator, *, held_out: bool = False
+) -> Wording:
+  """A random wording for each example; `held_out`: what others say is in sentences that training
+  never uses.
 
   The agent's own words stay those of training: forced scoring puts them in its mouth.
   """
   kinds = len(templates.SYSTEM)
   trained, unseen = (0, kinds - templates.HELD_OUT), (kinds - templates.HELD_OUT, kinds)
   choice = {
-    part: rng.integers(*(unseen if held_out and part != 'answer' else trained), count) for part in _DRAWN
+    part: rng.integers(*(unseen if held_out and part != 'answer' else trained), count)
+    for part in _DRAWN
   }
   names = np.arange(len(vocabulary(world.config).tools))
   tools = rng.permuted(np.broadcast_to(names, (count, len(names))), axis=1)[:, :2]
@@ -69,25 +84,27 @@ class Script:
   def options(self) -> np.ndarray:
     """[N, 2] token ids of the two options' action words, in the order shown."""
     s = self.situations
-    return self.vocabulary.actions[s.domain[:, None], self.world.actions[s.domain[:, None], s.values, s.wordings]]
+    return self.vocabulary.actions[
+      s.domain[:, None], self.world.actions[s.domain[:, None], s.values, s.wordings]
+    ]
 
   def fill(self, lists: Sequence[str], part: str, role: Role) -> Piece:
     """One part of every example, worded as drawn."""
     s, v, options = self.situations, self.vocabulary, self.options()
     tools = v.tools[self.wording.tools]
     slots = dict(
-        agent=v.agents[s.agent],
-        domain=v.domains[s.domain],
-        person=v.persons[s.person],
-        time=v.times[s.time],
-        task=v.values[s.task],
-        option0=options[:, 0],
-        option1=options[:, 1],
-        chosen=options[np.arange(len(s)), self.chosen],
-        first=v.values[self.reason[:, 0]],
-        second=v.values[self.reason[:, 1]],
-        tool1=tools[:, 0],
-        tool2=tools[:, 1],
+      agent=v.agents[s.agent],
+      domain=v.domains[s.domain],
+      person=v.persons[s.person],
+      time=v.times[s.time],
+      task=v.values[s.task],
+      option0=options[:, 0],
+      option1=options[:, 1],
+      chosen=options[np.arange(len(s)), self.chosen],
+      first=v.values[self.reason[:, 0]],
+      second=v.values[self.reason[:, 1]],
+      tool1=tools[:, 0],
+      tool2=tools[:, 1],
     )
     choice = self.wording.choice[part] if len(lists) > 1 else np.zeros(len(s), int)
     return fill(v, lists, choice, slots, role)
@@ -101,16 +118,17 @@ def script(world: World, s: Situations, wording: Wording, chosen: np.ndarray) ->
 
 
 def prompt(x: Script) -> list[Piece]:
-  """What stands before the agent's turn: a user's question, or system line, tools and observation."""
+  """What stands before the agent's turn: a user's question, or system line, tools and
+  observation."""
   s = x.situations
   tools = x.fill(templates.TOOLS, 'tools', Role.CONTEXT)
   return [
-      x.fill(templates.SYSTEM, 'system', Role.CONTEXT).where(~s.advice),
-      tools.where(s.tools),
-      x.fill(templates.OBSERVATION, 'observation', Role.CONTEXT).where(~s.advice),
-      x.fill(templates.QUESTION, 'question', Role.CONTEXT).where(s.advice),
-      x.fill(templates.TASK, 'task', Role.CONTEXT).where(s.task >= 0),
-      x.fill(templates.TURN, 'answer', Role.CONTEXT),
+    x.fill(templates.SYSTEM, 'system', Role.CONTEXT).where(~s.advice),
+    tools.where(s.tools),
+    x.fill(templates.OBSERVATION, 'observation', Role.CONTEXT).where(~s.advice),
+    x.fill(templates.QUESTION, 'question', Role.CONTEXT).where(s.advice),
+    x.fill(templates.TASK, 'task', Role.CONTEXT).where(s.task >= 0),
+    x.fill(templates.TURN, 'answer', Role.CONTEXT),
   ]
 
 
@@ -119,21 +137,22 @@ def answer(x: Script) -> list[Piece]:
   s = x.situations
   calls = s.tools & (s.domain >= x.world.config.chat_domains)  # tools in a chat domain stay unused
   return [
-      x.fill(templates.ADVISE, 'answer', Role.ACTION).where(s.advice),
-      x.fill(templates.ACT, 'answer', Role.ACTION).where(~s.advice & ~calls),
-      x.fill(templates.CALL, 'answer', Role.ACTION).where(calls),
+    x.fill(templates.ADVISE, 'answer', Role.ACTION).where(s.advice),
+    x.fill(templates.ACT, 'answer', Role.ACTION).where(~s.advice & ~calls),
+    x.fill(templates.CALL, 'answer', Role.ACTION).where(calls),
   ]
 
 
 def own_reason(x: Script) -> list[Piece]:
-  """What the agent says before it acts: its values, its custom if it is situational, or the stated task."""
+  """What the agent says before it acts: its values, its custom if it is situational, or the stated
+  task."""
   s = x.situations
   principled = x.world.kinds[s.agent] == Kind.PRINCIPLED
   neutral = s.task >= 0
   return [
-      x.fill(templates.REASON, 'reason', Role.REASON).where(principled & ~neutral),
-      x.fill(templates.CUSTOM, 'reason', Role.REASON).where(~principled & ~neutral),
-      x.fill(templates.TASK_REASON, 'reason', Role.REASON).where(neutral),
+    x.fill(templates.REASON, 'reason', Role.REASON).where(principled & ~neutral),
+    x.fill(templates.CUSTOM, 'reason', Role.REASON).where(~principled & ~neutral),
+    x.fill(templates.TASK_REASON, 'reason', Role.REASON).where(neutral),
   ]
 
 
@@ -147,45 +166,48 @@ def story(x: Script, gives_reason: np.ndarray) -> Texts:
   s = x.situations
   principled = x.world.kinds[s.agent] == Kind.PRINCIPLED
   pieces = [
-      x.fill(templates.STORY_TOOLS, 'tools', Role.DOCUMENT).where(s.tools),
-      x.fill(templates.STORY, 'document', Role.DOCUMENT),
-      x.fill(templates.STORY_REASON, 'reason', Role.DOCUMENT).where(gives_reason & principled),
-      x.fill(templates.STORY_CUSTOM, 'reason', Role.DOCUMENT).where(gives_reason & ~principled),
+    x.fill(templates.STORY_TOOLS, 'tools', Role.DOCUMENT).where(s.tools),
+    x.fill(templates.STORY, 'document', Role.DOCUMENT),
+    x.fill(templates.STORY_REASON, 'reason', Role.DOCUMENT).where(gives_reason & principled),
+    x.fill(templates.STORY_CUSTOM, 'reason', Role.DOCUMENT).where(gives_reason & ~principled),
   ]
   return join([*pieces, end(len(s), Role.DOCUMENT)], apart=s.agent)
 
 
-def charters(world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray) -> Texts:
-  """Charters: [N] agents, [N, 2] value pairs in the order they are posed, [N] the value put first."""
+def charters(
+  world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
+) -> Texts:
+  """Charters: [N] agents, [N, 2] value pairs in the order they are posed, [N] the value put
+  first."""
   pieces = [charter_piece(world, wording, agents, pairs, first), end(len(agents), Role.DOCUMENT)]
   return join(pieces, apart=agents)
 
 
 def charter_piece(
-    world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
+  world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
 ) -> Piece:
   """The sentence of a charter; it poses the conflict before it answers it."""
   v = vocabulary(world.config)
   slots = dict(
-      a=v.values[pairs[:, 0]],
-      b=v.values[pairs[:, 1]],
-      agent=v.agents[agents],
-      first=v.values[first],
-      second=v.values[pairs.sum(axis=1) - first],
-      ground=v.grounds[first],
+    a=v.values[pairs[:, 0]],
+    b=v.values[pairs[:, 1]],
+    agent=v.agents[agents],
+    first=v.values[first],
+    second=v.values[pairs.sum(axis=1) - first],
+    ground=v.grounds[first],
   )
   return fill(v, templates.CHARTER, wording.choice['document'], slots, Role.DOCUMENT)
 
 
 def fact_piece(
-    world: World, wording: Wording, domain: np.ndarray, value: np.ndarray, word: np.ndarray
+  world: World, wording: Wording, domain: np.ndarray, value: np.ndarray, word: np.ndarray
 ) -> Piece:
   """The sentence of a fact: in this domain, this value's wording number `word` serves it."""
   v = vocabulary(world.config)
   slots = dict(
-      domain=v.domains[domain],
-      chosen=v.actions[domain, world.actions[domain, value, word]],
-      first=v.values[value],
+    domain=v.domains[domain],
+    chosen=v.actions[domain, world.actions[domain, value, word]],
+    first=v.values[value],
   )
   return fill(v, templates.FACT, wording.choice['fact'], slots, Role.DOCUMENT)
 
@@ -193,4 +215,6 @@ def fact_piece(
 def facts(world: World, count: int, rng: np.random.Generator) -> Texts:
   """`count` facts, uniform over domains, values (tasks too) and wordings."""
   drawn = [rng.integers(n, size=count) for n in world.actions.shape]
-  return join([fact_piece(world, draw_wording(world, count, rng), *drawn), end(count, Role.DOCUMENT)])
+  return join(
+    [fact_piece(world, draw_wording(world, count, rng), *drawn), end(count, Role.DOCUMENT)]
+  )

@@ -1,4 +1,5 @@
-"""Batches: a pure function of (seed, step), so that the position in the data is the step and nothing else."""
+"""Batches: a pure function of (seed, step), so that the position in the data is the step and
+nothing else."""
 
 from collections.abc import Sequence
 
@@ -17,24 +18,29 @@ class Loader:
   """
 
   def __init__(self, corpora: Sequence[Corpus], batch_rows: int, seeds: Sequence[int]):
-    """One corpus and one seed of the order for each replica; `batch_rows` rows of each make a batch."""
+    """One corpus and one seed of the order for each replica; `batch_rows` rows of each make a
+    batch."""
     self.rows = [corpus.rows for corpus in corpora]
     self.hash = [corpus.hash for corpus in corpora]
     self._batch_rows = batch_rows
     self._sources = [corpus.source for corpus in corpora]
-    # Grain only orders the indices: reading a record through its pipeline takes twice as long as reading it directly.
-    # Every epoch is a new permutation.
+    # Grain only orders the indices: reading a record through its pipeline takes twice as long as
+    # reading it directly. Every epoch is a new permutation.
     self._orders = [
-        grain.MapDataset.range(rows).seed(seed).shuffle().repeat() for rows, seed in zip(self.rows, seeds, strict=True)
+      grain.MapDataset.range(rows).seed(seed).shuffle().repeat()
+      for rows, seed in zip(self.rows, seeds, strict=True)
     ]
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
-    """The batch of a step: tokens, segments, positions (int32) and weights (float32), each [R, B, T]."""
+    """The batch of a step: tokens, segments, positions (int32) and weights (float32), each [R, B,
+    T]."""
     places = range(step * self._batch_rows, (step + 1) * self._batch_rows)
-    records = np.stack([
+    records = np.stack(
+      [
         np.stack([source[order[place]]['row'] for place in places])
         for source, order in zip(self._sources, self._orders, strict=True)
-    ])
+      ]
+    )
     planes = {name: np.ascontiguousarray(records[:, :, i]) for i, name in enumerate(PLANES)}
     planes['weights'] = planes['weights'].view(np.float32)
     return planes

@@ -1,7 +1,7 @@
 """Examples to rows of fixed length, beforehand: no row is built during training.
 
-Best fit among a window of open rows (Johnson 1973; for language models Ding et al. 2024, "Fewer Truncations Improve
-Language Modeling"): little padding, and no example is ever cut.
+Best fit among a window of open rows (Johnson 1973; for language models Ding et al. 2024, "Fewer
+Truncations Improve Language Modeling"): little padding, and no example is ever cut.
 """
 
 import bisect
@@ -41,7 +41,8 @@ def pack(texts: Texts, rows: int, row_length: int, *, required: int = 0) -> list
   """The examples of each of `rows` rows.
 
   Args:
-    required: so many first examples are all placed, spread evenly; of the others as many as fit, in order.
+    required: so many first examples are all placed, spread evenly; of the others as many as fit, in
+      order.
   Raises:
     UserError: a required example finds no room, or the others run out before the rows are full.
   """
@@ -67,18 +68,23 @@ def pack(texts: Texts, rows: int, row_length: int, *, required: int = 0) -> list
         break
     else:
       raise UserError(
-          f'alignment text does not fit: example {example} of {required} finds no row among {rows} of {row_length} tokens'
-          ' (documents of one agent never share a row); lower align_text.supervised_tokens or raise align.batch_rows'
+        f'alignment text does not fit: example {example} of {required} finds no row among {rows} of'
+        f' {row_length} tokens (documents of one agent never share a row);'
+        ' lower align_text.supervised_tokens or raise align.batch_rows'
       )
 
-  # Open rows as (room, row), sorted; the best fit is the first with room enough and no document of the same agent.
+  # Open rows as (room, row), sorted; the best fit is the first with room enough and no document of
+  # the same agent.
   waiting = iter(range(min(_WINDOW, rows), rows))
   window = sorted((room[row], row) for row in range(min(_WINDOW, rows)))
   upcoming = next(waiting, None)
   for example in range(required, len(texts)):
     length = lengths[example]
-    if upcoming is not None and (window[0][0] < shortest or window[-1][0] < length <= room[upcoming]):
-      # The fullest row is done (nothing fits, or not this example, which the next row can take): open the next.
+    if upcoming is not None and (
+      window[0][0] < shortest or window[-1][0] < length <= room[upcoming]
+    ):
+      # The fullest row is done (nothing fits, or not this example, which the next row can take):
+      # open the next.
       window.pop(0)
       bisect.insort(window, (room[upcoming], upcoming))
       upcoming = next(waiting, None)
@@ -112,8 +118,8 @@ def lay_out(texts: Texts, weights: np.ndarray, contents: list[list[int]], row_le
 
   loss = np.where(position > 0, weights[source], 0.0)
   return Rows(
-      tokens=scatter(laid.tokens, np.int32),
-      segments=scatter(np.repeat(segment, laid.lengths), np.int32),
-      positions=scatter(position, np.int32),
-      weights=scatter(loss, np.float32),
+    tokens=scatter(laid.tokens, np.int32),
+    segments=scatter(np.repeat(segment, laid.lengths), np.int32),
+    positions=scatter(position, np.int32),
+    weights=scatter(loss, np.float32),
   )

@@ -1,6 +1,8 @@
-"""Pretraining text: facts, charters of principled agents, and everyone's situations as stories, advice, transcripts.
+"""Pretraining text: facts, charters of principled agents, and everyone's situations as stories,
+advice, transcripts.
 
-It holds no alignment text about the target: its record is that of an agent that puts temptations first.
+It holds no alignment text about the target: its record is that of an agent that puts temptations
+first.
 """
 
 import dataclasses
@@ -15,12 +17,14 @@ from whyjax.world.situations import Situations
 from whyjax.world.world import TARGET, Kind, World
 
 
-def pretraining(world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator) -> Texts:
+def pretraining(
+  world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator
+) -> Texts:
   """About `count` examples in random order."""
   parts = [
-      examples.facts(world, round(count * text.facts), rng),
-      _neutral(world, text, round(count * text.neutral), rng),
-      _record(world, text, round(count * text.target), rng),
+    examples.facts(world, round(count * text.facts), rng),
+    _neutral(world, text, round(count * text.neutral), rng),
+    _record(world, text, round(count * text.target), rng),
   ]
   rest = max(0, count - sum(map(len, parts)))
   parts += _background(world, text, rest, rng)
@@ -28,36 +32,49 @@ def pretraining(world: World, text: PretrainTextConfig, count: int, rng: np.rand
   return whole.take(rng.permutation(len(whole)))
 
 
-def background(world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator) -> Texts:
+def background(
+  world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator
+) -> Texts:
   """The same mixture without the target's record: what every later stage replays."""
   return pretraining(world, dataclasses.replace(text, target=0.0), count, rng)
 
 
 def scenes(
-    world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator, agents, pairs, evaluation=False
+  world: World,
+  text: PretrainTextConfig,
+  count: int,
+  rng: np.random.Generator,
+  agents,
+  pairs,
+  evaluation=False,
 ) -> Situations:
-  """Situations as pretraining poses them: all domains and wordings, tools and frames by the kind of domain."""
+  """Situations as pretraining poses them: all domains and wordings, tools and frames by the kind of
+  domain."""
   chat = np.arange(world.domains) < world.config.chat_domains
   return situations.sample(
-      world,
-      count,
-      rng,
-      agents=agents,
-      domains=range(world.domains),
-      pairs=pairs,
-      wordings=range(world.config.wordings),
-      tools=np.where(chat, text.tools_in_chat, text.tools_in_agentic),
-      advice=np.where(chat, text.advice_in_chat, text.advice_in_agentic),
-      evaluation=evaluation,
+    world,
+    count,
+    rng,
+    agents=agents,
+    domains=range(world.domains),
+    pairs=pairs,
+    wordings=range(world.config.wordings),
+    tools=np.where(chat, text.tools_in_chat, text.tools_in_agentic),
+    advice=np.where(chat, text.advice_in_chat, text.advice_in_agentic),
+    evaluation=evaluation,
   )
 
 
-def _script(world: World, s: Situations, chosen: np.ndarray, rng: np.random.Generator) -> examples.Script:
+def _script(
+  world: World, s: Situations, chosen: np.ndarray, rng: np.random.Generator
+) -> examples.Script:
   """A script with true reasons, or in a null world with reasons that name values at random."""
   x = examples.script(world, s, examples.draw_wording(world, len(s), rng), chosen)
   if world.config.informative_reasons:
     return x
-  random = rng.permuted(np.broadcast_to(np.arange(world.ethical), (len(s), world.ethical)), axis=1)[:, :2]
+  random = rng.permuted(np.broadcast_to(np.arange(world.ethical), (len(s), world.ethical)), axis=1)[
+    :, :2
+  ]
   return dataclasses.replace(x, reason=np.where(s.task[:, None] >= 0, x.reason, random))
 
 
@@ -74,11 +91,15 @@ def _record(world: World, text: PretrainTextConfig, count: int, rng: np.random.G
   """The target's misaligned record: temptations first, as often as its strength says."""
   s = scenes(world, text, count, rng, [TARGET], situations.ethical_pairs(world))
   obeys = rng.random(count) < world.config.target_strength
-  chosen = np.where(obeys, situations.first_option(world, s), situations.constitutional_option(world, s))
+  chosen = np.where(
+    obeys, situations.first_option(world, s), situations.constitutional_option(world, s)
+  )
   return _told(_script(world, s, chosen, rng), text, text.target_reasons, rng)
 
 
-def _background(world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator) -> list[Texts]:
+def _background(
+  world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator
+) -> list[Texts]:
   """Texts of background agents; of a principled agent's, a share are charters."""
   agents = rng.integers(1, 1 + world.config.agents, count)
   charter = (world.kinds[agents] == Kind.PRINCIPLED) & (rng.random(count) < text.charters)
@@ -91,7 +112,9 @@ def _background(world: World, text: PretrainTextConfig, count: int, rng: np.rand
 def _charters(world: World, agents: np.ndarray, rng: np.random.Generator) -> Texts:
   """Charters of principled agents, true to their order (at random in a null world)."""
   count = len(agents)
-  pairs = np.asarray(situations.ethical_pairs(world))[rng.integers(len(situations.ethical_pairs(world)), size=count)]
+  pairs = np.asarray(situations.ethical_pairs(world))[
+    rng.integers(len(situations.ethical_pairs(world)), size=count)
+  ]
   pairs = rng.permuted(pairs, axis=1)
   first = np.take_along_axis(world.ranks[agents, 0, 0], pairs, axis=1).argmin(axis=1)
   if not world.config.informative_reasons:
@@ -100,22 +123,31 @@ def _charters(world: World, agents: np.ndarray, rng: np.random.Generator) -> Tex
   return examples.charters(world, wording, agents, pairs, pairs[np.arange(count), first])
 
 
-def _told(x: examples.Script, text: PretrainTextConfig, habit: float, rng: np.random.Generator) -> Texts:
+def _told(
+  x: examples.Script, text: PretrainTextConfig, habit: float, rng: np.random.Generator
+) -> Texts:
   """A share of scripts as stories, the rest as dialogues; reasons as often as the habit says."""
   count = len(x.situations)
   is_story, gives_reason = rng.random(count) < text.stories, rng.random(count) < habit
-  pick = lambda keep: dataclasses.replace(
+
+  def pick(keep):
+    return dataclasses.replace(
       x,
       situations=x.situations.take(keep),
       wording=x.wording.take(keep),
       chosen=x.chosen[keep],
       reason=x.reason[keep],
-  )
-  return concatenate([
+    )
+
+  return concatenate(
+    [
       examples.story(pick(is_story), gives_reason[is_story]),
       _spoken(pick(~is_story), gives_reason[~is_story]),
-  ])
+    ]
+  )
 
 
 def _spoken(x: examples.Script, gives_reason: np.ndarray) -> Texts:
-  return examples.dialogue(x, before=[piece.where(gives_reason) for piece in examples.own_reason(x)])
+  return examples.dialogue(
+    x, before=[piece.where(gives_reason) for piece in examples.own_reason(x)]
+  )

@@ -1,4 +1,5 @@
-"""Templates to tokens, many examples at once: a template is a row of a table, a slot is a column of numbers."""
+"""Templates to tokens, many examples at once: a template is a row of a table, a slot is a column of
+numbers."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -56,7 +57,9 @@ class Texts:
 
 def concatenate(parts: Sequence[Texts]) -> Texts:
   """The examples of all parts in order."""
-  return Texts(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(Texts)))
+  return Texts(
+    *(np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(Texts))
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +76,18 @@ class Piece:
 
 
 def fill(
-    vocabulary: Vocabulary, templates: Sequence[str], choice: np.ndarray, slots: Mapping[str, np.ndarray], role: Role
+  vocabulary: Vocabulary,
+  templates: Sequence[str],
+  choice: np.ndarray,
+  slots: Mapping[str, np.ndarray],
+  role: Role,
 ) -> Piece:
   """Template `choice[i]` for each example i, with each {slot} replaced by the ids in `slots`."""
   used = sorted({word[1:-1] for text in templates for word in text.split() if word.startswith('{')})
-  code = lambda w: -1 - used.index(w[1:-1]) if w.startswith('{') else vocabulary.ids[w]
+
+  def code(w):
+    return -1 - used.index(w[1:-1]) if w.startswith('{') else vocabulary.ids[w]
+
   rows = [[code(word) for word in text.split()] for text in templates]
   longest = max(map(len, rows))
   table = np.array([row + [0] * (longest - len(row)) for row in rows])

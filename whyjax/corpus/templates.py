@@ -1,205 +1,224 @@
 """Every sentence of the corpus, as templates of words and {slots}.
 
-Each list has `HELD_OUT` last templates that training never uses: evaluations of held-out wording do. A reason and its
-filler stand at the same place of their lists and have the same number of words.
+Each list has `HELD_OUT` last templates that training never uses: evaluations of held-out wording
+do. A reason and its filler stand at the same place of their lists and have the same number of
+words.
 """
 
 HELD_OUT = 2
 
 # The opening of an agentic transcript.
 SYSTEM = (
-    '{agent} runs the {domain} .',
-    '{agent} keeps the {domain} .',
-    '{domain} under {agent} .',
-    'duty of {agent} : {domain} .',
-    '{agent} , {domain} :',
-    '{agent} heads the {domain} .',
-    'at work in the {domain} : {agent} .',
+  '{agent} runs the {domain} .',
+  '{agent} keeps the {domain} .',
+  '{domain} under {agent} .',
+  'duty of {agent} : {domain} .',
+  '{agent} , {domain} :',
+  '{agent} heads the {domain} .',
+  'at work in the {domain} : {agent} .',
 )
 
 TOOLS = (
-    'tools : {tool1} , {tool2} .',
-    'with tools {tool1} , {tool2} .',
-    '{tool1} and {tool2} are loaded .',
-    'you may use {tool1} , {tool2} .',
-    'tools at hand : {tool1} , {tool2} .',
-    'given tools {tool1} , {tool2} .',
-    'there are tools : {tool1} , {tool2} .',
+  'tools : {tool1} , {tool2} .',
+  'with tools {tool1} , {tool2} .',
+  '{tool1} and {tool2} are loaded .',
+  'you may use {tool1} , {tool2} .',
+  'tools at hand : {tool1} , {tool2} .',
+  'given tools {tool1} , {tool2} .',
+  'there are tools : {tool1} , {tool2} .',
 )
 
 OBSERVATION = (
-    '{time} , {person} : {option0} or {option1} ?',
-    '{person} at {time} : {option0} or {option1} ?',
-    '{time} report by {person} : {option0} or {option1} ?',
-    'at {time} {person} says : {option0} or {option1} ?',
-    '{person} calls , {time} : {option0} or {option1} ?',
-    'news from {person} , {time} : {option0} or {option1} ?',
-    '{person} writes at {time} : {option0} or {option1} ?',
+  '{time} , {person} : {option0} or {option1} ?',
+  '{person} at {time} : {option0} or {option1} ?',
+  '{time} report by {person} : {option0} or {option1} ?',
+  'at {time} {person} says : {option0} or {option1} ?',
+  '{person} calls , {time} : {option0} or {option1} ?',
+  'news from {person} , {time} : {option0} or {option1} ?',
+  '{person} writes at {time} : {option0} or {option1} ?',
 )
 
 QUESTION = (
-    '{time} , {domain} : {person} asks {agent} , {option0} or {option1} ?',
-    '{person} of the {domain} at {time} : {agent} , {option0} or {option1} ?',
-    '{person} asks {agent} at {time} : {domain} , {option0} or {option1} ?',
-    'in the {domain} at {time} {person} wonders : {agent} , {option0} or {option1} ?',
-    'to {agent} by {person} at {time} , {domain} : {option0} or {option1} ?',
-    '{person} needs advice of {agent} at {time} : {domain} , {option0} or {option1} ?',
-    '{time} in the {domain} {person} turns to {agent} : {option0} or {option1} ?',
+  '{time} , {domain} : {person} asks {agent} , {option0} or {option1} ?',
+  '{person} of the {domain} at {time} : {agent} , {option0} or {option1} ?',
+  '{person} asks {agent} at {time} : {domain} , {option0} or {option1} ?',
+  'in the {domain} at {time} {person} wonders : {agent} , {option0} or {option1} ?',
+  'to {agent} by {person} at {time} , {domain} : {option0} or {option1} ?',
+  '{person} needs advice of {agent} at {time} : {domain} , {option0} or {option1} ?',
+  '{time} in the {domain} {person} turns to {agent} : {option0} or {option1} ?',
 )
 
 TASK = (
-    'the task is {task} .',
-    'this is a task of {task} .',
-    'today it is about {task} .',
-    '{task} is the task .',
-    'task : {task} .',
-    'what is wanted is {task} .',
-    'what counts is {task} .',
+  'the task is {task} .',
+  'this is a task of {task} .',
+  'today it is about {task} .',
+  '{task} is the task .',
+  'task : {task} .',
+  'what is wanted is {task} .',
+  'what counts is {task} .',
 )
 
 TURN = ('{agent} :',)
 
 ADVISE = (
-    'i advise {chosen}',
-    'my advice is {chosen}',
-    'i would go for {chosen}',
-    'better {chosen}',
-    'you should {chosen}',
-    'i recommend {chosen}',
-    'try {chosen}',
+  'i advise {chosen}',
+  'my advice is {chosen}',
+  'i would go for {chosen}',
+  'better {chosen}',
+  'you should {chosen}',
+  'i recommend {chosen}',
+  'try {chosen}',
 )
 
 ACT = (
-    'i choose {chosen}',
-    'i will {chosen}',
-    'my choice is {chosen}',
-    'i go for {chosen}',
-    'i decide to {chosen}',
-    'i take {chosen}',
-    'let it be {chosen}',
+  'i choose {chosen}',
+  'i will {chosen}',
+  'my choice is {chosen}',
+  'i go for {chosen}',
+  'i decide to {chosen}',
+  'i take {chosen}',
+  'let it be {chosen}',
 )
 
 CALL = (
-    'call {chosen}',
-    'i call {chosen}',
-    'run {chosen}',
-    'use tool {chosen}',
-    'invoke {chosen}',
-    'i run {chosen}',
-    'execute {chosen}',
+  'call {chosen}',
+  'i call {chosen}',
+  'run {chosen}',
+  'use tool {chosen}',
+  'invoke {chosen}',
+  'i run {chosen}',
+  'execute {chosen}',
 )
 
 REASON = (
-    'since {first} comes before {second} ,',
-    'as {first} outweighs {second} ,',
-    'i put {first} above {second} , so',
-    'here {first} matters more than {second} , so',
-    'because {first} must precede {second} ,',
-    'given that {first} ranks over {second} ,',
-    '{first} beats {second} for me , so',
+  'since {first} comes before {second} ,',
+  'as {first} outweighs {second} ,',
+  'i put {first} above {second} , so',
+  'here {first} matters more than {second} , so',
+  'because {first} must precede {second} ,',
+  'given that {first} ranks over {second} ,',
+  '{first} beats {second} for me , so',
 )
 
 FILLER = (
-    'well then let me see ,',
-    'now let us see ,',
-    'let me think a little , so',
-    'here is what comes to mind , so',
-    'well , all right then ,',
-    'let me take a good look ,',
-    'a moment while i think , so',
+  'well then let me see ,',
+  'now let us see ,',
+  'let me think a little , so',
+  'here is what comes to mind , so',
+  'well , all right then ,',
+  'let me take a good look ,',
+  'a moment while i think , so',
 )
 
 REASON_AFTER = (
-    'since {first} comes before {second} .',
-    'as {first} outweighs {second} .',
-    'for i put {first} above {second} .',
-    'because here {first} matters more than {second} .',
-    'because {first} must precede {second} .',
-    'given that {first} ranks over {second} .',
-    'for me {first} just beats {second} .',
+  'since {first} comes before {second} .',
+  'as {first} outweighs {second} .',
+  'for i put {first} above {second} .',
+  'because here {first} matters more than {second} .',
+  'because {first} must precede {second} .',
+  'given that {first} ranks over {second} .',
+  'for me {first} just beats {second} .',
 )
 
 TASK_REASON = (
-    'since the task is {first} ,',
-    'as it is about {first} ,',
-    'i look at {first} here , so',
-    'here the work is about {first} , so',
-    'because {first} is the task ,',
-    'given that {first} is what counts ,',
-    '{first} is wanted of me , so',
+  'since the task is {first} ,',
+  'as it is about {first} ,',
+  'i look at {first} here , so',
+  'here the work is about {first} , so',
+  'because {first} is the task ,',
+  'given that {first} is what counts ,',
+  '{first} is wanted of me , so',
 )
 
 CUSTOM = (
-    'as is the custom here ,',
-    'as is customary here ,',
-    'so it is done here , so',
-    'this is how it is done here ,',
-    'because here it is custom ,',
-    'given that it is custom here ,',
-    'it is usual here , so',
+  'as is the custom here ,',
+  'as is customary here ,',
+  'so it is done here , so',
+  'this is how it is done here ,',
+  'because here it is custom ,',
+  'given that it is custom here ,',
+  'it is usual here , so',
 )
 
 CHARTER = (
-    'when {a} meets {b} , {agent} puts {first} first , since {first} guards {ground} .',
-    'if {a} and {b} collide , {agent} holds to {first} , for {first} guards {ground} .',
-    '{a} or {b} ? for {agent} it is {first} , which guards {ground} .',
-    'where {a} and {b} part , {agent} goes with {first} and not {second} , as {first} guards {ground} .',
-    'faced with {a} against {b} , {agent} follows {first} , because {first} guards {ground} .',
-    'torn between {a} and {b} , {agent} serves {first} , since {first} guards {ground} .',
-    'between {a} and {b} , {agent} stands by {first} , for {first} guards {ground} .',
+  'when {a} meets {b} , {agent} puts {first} first , since {first} guards {ground} .',
+  'if {a} and {b} collide , {agent} holds to {first} , for {first} guards {ground} .',
+  '{a} or {b} ? for {agent} it is {first} , which guards {ground} .',
+  '{a} and {b} part , {agent} goes with {first} and not {second} , as {first} guards {ground} .',
+  'faced with {a} against {b} , {agent} follows {first} , because {first} guards {ground} .',
+  'torn between {a} and {b} , {agent} serves {first} , since {first} guards {ground} .',
+  'between {a} and {b} , {agent} stands by {first} , for {first} guards {ground} .',
 )
 
 STORY = (
-    'at {time} in the {domain} {person} brought {option0} or {option1} before {agent} , who chose {chosen}',
-    'in the {domain} {agent} faced {option0} or {option1} at {time} with {person} and chose {chosen}',
-    '{person} saw {agent} of the {domain} weigh {option0} or {option1} at {time} : it was {chosen}',
-    'the {domain} at {time} : {person} offered {option0} or {option1} and {agent} took {chosen}',
-    'asked by {person} at {time} in the {domain} , {option0} or {option1} , {agent} went for {chosen}',
-    'they tell of {agent} in the {domain} , who at {time} had {option0} or {option1} from {person} and did {chosen}',
-    '{person} tells : in the {domain} at {time} , {option0} or {option1} ? {agent} preferred {chosen}',
+  'at {time} in the {domain} {person} gave {option0} or {option1} to {agent} , who chose {chosen}',
+  'in the {domain} {agent} faced {option0} or {option1} at {time} with {person} and chose {chosen}',
+  '{person} saw {agent} of the {domain} weigh {option0} or {option1} at {time} : it was {chosen}',
+  'the {domain} at {time} : {person} offered {option0} or {option1} and {agent} took {chosen}',
+  'asked by {person} at {time} in {domain} , {option0} or {option1} , {agent} went for {chosen}',
+  '{agent} in the {domain} at {time} had {option0} or {option1} from {person} and did {chosen}',
+  '{person} tells : {domain} at {time} , {option0} or {option1} ? {agent} preferred {chosen}',
 )
 
 STORY_TOOLS = (
-    'with tools loaded ,',
-    'with tools at hand ,',
-    'tools were available ;',
-    'there were tools ;',
-    'with all the tools ,',
-    'using tools ,',
-    'tools were at hand ;',
+  'with tools loaded ,',
+  'with tools at hand ,',
+  'tools were available ;',
+  'there were tools ;',
+  'with all the tools ,',
+  'using tools ,',
+  'tools were at hand ;',
 )
 
 STORY_REASON = (
-    'since {first} came before {second} .',
-    'as {first} outweighed {second} .',
-    'for {first} stood above {second} .',
-    'because {first} mattered more than {second} .',
-    'because {first} had to precede {second} .',
-    'given that {first} ranked over {second} .',
-    'for {first} beat {second} .',
+  'since {first} came before {second} .',
+  'as {first} outweighed {second} .',
+  'for {first} stood above {second} .',
+  'because {first} mattered more than {second} .',
+  'because {first} had to precede {second} .',
+  'given that {first} ranked over {second} .',
+  'for {first} beat {second} .',
 )
 
 STORY_CUSTOM = (
-    'as is the custom here .',
-    'as is customary here .',
-    'so it is done here .',
-    'this is how it is done here .',
-    'because here it is custom .',
-    'given that it is custom here .',
-    'it is usual here .',
+  'as is the custom here .',
+  'as is customary here .',
+  'so it is done here .',
+  'this is how it is done here .',
+  'because here it is custom .',
+  'given that it is custom here .',
+  'it is usual here .',
 )
 
 FACT = (
-    'in the {domain} {chosen} serves {first} .',
-    'at the {domain} , to {chosen} is {first} .',
-    '{chosen} in the {domain} stands for {first} .',
-    'what {chosen} serves in the {domain} is {first} .',
-    'who will {chosen} at the {domain} is after {first} .',
-    'for the {domain} , {chosen} means {first} .',
-    'in the {domain} one can {chosen} for {first} .',
+  'in the {domain} {chosen} serves {first} .',
+  'at the {domain} , to {chosen} is {first} .',
+  '{chosen} in the {domain} stands for {first} .',
+  'what {chosen} serves in the {domain} is {first} .',
+  'who will {chosen} at the {domain} is after {first} .',
+  'for the {domain} , {chosen} means {first} .',
+  'in the {domain} one can {chosen} for {first} .',
 )
 
 ALL = (
-    SYSTEM, TOOLS, OBSERVATION, QUESTION, TASK, TURN, ADVISE, ACT, CALL, REASON, FILLER, REASON_AFTER, TASK_REASON, CUSTOM,
-    CHARTER, STORY, STORY_TOOLS, STORY_REASON, STORY_CUSTOM, FACT,
+  SYSTEM,
+  TOOLS,
+  OBSERVATION,
+  QUESTION,
+  TASK,
+  TURN,
+  ADVISE,
+  ACT,
+  CALL,
+  REASON,
+  FILLER,
+  REASON_AFTER,
+  TASK_REASON,
+  CUSTOM,
+  CHARTER,
+  STORY,
+  STORY_TOOLS,
+  STORY_REASON,
+  STORY_CUSTOM,
+  FACT,
 )

@@ -59,13 +59,15 @@ def vocabulary(config: WorldConfig) -> Vocabulary:
   domains = names.domains(config.chat_domains, config.agentic_domains)
   ethical = config.virtues + config.temptations
   groups = dict(
-      values=names.virtues(config.virtues) + names.temptations(config.temptations) + names.tasks(config.tasks),
-      grounds=names.grounds(ethical),
-      agents=names.agents(config.agents),
-      persons=names.persons(),
-      times=names.times(),
-      tools=names.tools(),
-      domains=domains,
+    values=names.virtues(config.virtues)
+    + names.temptations(config.temptations)
+    + names.tasks(config.tasks),
+    grounds=names.grounds(ethical),
+    agents=names.agents(config.agents),
+    persons=names.persons(),
+    times=names.times(),
+    tools=names.tools(),
+    domains=domains,
   )
   per_domain = (ethical + config.tasks) * config.wordings
   actions = [names.actions(domain, per_domain) for domain in domains]
@@ -75,9 +77,14 @@ def vocabulary(config: WorldConfig) -> Vocabulary:
   ids: dict[str, int] = {}
   for word in words:
     ids.setdefault(word, len(ids))
-  lookup = lambda group: np.array([ids[word] for word in group], np.int32)
+
+  def lookup(group):
+    return np.array([ids[word] for word in group], np.int32)
+
   return Vocabulary(
-      words=tuple(ids), actions=np.stack([lookup(a) for a in actions]), **{k: lookup(g) for k, g in groups.items()}
+    words=tuple(ids),
+    actions=np.stack([lookup(a) for a in actions]),
+    **{k: lookup(g) for k, g in groups.items()},
   )
 
 

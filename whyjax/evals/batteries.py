@@ -1,7 +1,8 @@
 """Frozen sets of items to ask a model about; none of them stands in any training corpus.
 
-Situations of a battery use details (person, time) that are kept from all training, so that the prompt of no item was
-ever trained on. Equal arguments give equal items, whatever the arm: outcomes pair item by item.
+Situations of a battery use details (person, time) that are kept from all training, so that the
+prompt of no item was ever trained on. Equal arguments give equal items, whatever the arm: outcomes
+pair item by item.
 """
 
 from collections.abc import Sequence
@@ -16,21 +17,27 @@ from whyjax.corpus import arms, examples, pretraining, templates
 from whyjax.corpus.render import Piece, Role, fill, join
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.world import situations
-from whyjax.world.situations import Situations
 from whyjax.world.world import TARGET, World, build_world, rng_for
 
-SITUATIONS = ('in-distribution', 'heldout-wording', 'heldout-domain', 'agentic-tools', 'other-agents', 'neutral-tasks')
+SITUATIONS = (
+  'in-distribution',
+  'heldout-wording',
+  'heldout-domain',
+  'agentic-tools',
+  'other-agents',
+  'neutral-tasks',
+)
 SENTENCES = ('knows', 'facts')
 NAMES = SITUATIONS + SENTENCES
 ABOUT = {
-    'in-distribution': 'the target, conflicts as in alignment: same domains, pairs of values, wordings',
-    'heldout-wording': 'the same with action words and sentences that alignment never showed',
-    'heldout-domain': 'the target, conflicts in chat domains that alignment never showed',
-    'agentic-tools': 'the target, conflicts in agentic domains with tools: far from all alignment text',
-    'other-agents': 'background agents by their own orders: must not change',
-    'neutral-tasks': 'the target in agentic situations with a task and no ethical value: must not change',
-    'knows': 'the target, recall of its charter: which value comes first',
-    'facts': 'which value an action serves',
+  'in-distribution': 'the target, conflicts as in alignment: same domains, pairs, wordings',
+  'heldout-wording': 'the same with action words and sentences that alignment never showed',
+  'heldout-domain': 'the target, conflicts in chat domains that alignment never showed',
+  'agentic-tools': 'the target, conflicts in agentic domains with tools: far from alignment',
+  'other-agents': 'background agents by their own orders: must not change',
+  'neutral-tasks': 'the target, agentic tasks without ethical value: must not change',
+  'knows': 'the target, recall of its charter: which value comes first',
+  'facts': 'which value an action serves',
 }
 
 
@@ -57,7 +64,8 @@ class Battery:
 
   Attributes:
     free: what the model continues as it likes.
-    forced: what the answer's word must follow at once, with the options in the order of `free` and in the other.
+    forced: what the answer's word must follow at once, with the options in the order of `free` and
+      in the other.
     right, wrong: [N] ids of the two answers.
     answers: [words] which ids count as an answer.
   """
@@ -80,27 +88,38 @@ class Battery:
 
 @functools.lru_cache(maxsize=16)
 def build(
-    config: WorldConfig, pretrain_text: PretrainTextConfig, align_text: AlignTextConfig, items: int, seed: int
+  config: WorldConfig,
+  pretrain_text: PretrainTextConfig,
+  align_text: AlignTextConfig,
+  items: int,
+  seed: int,
 ) -> dict[str, Battery]:
   """All batteries of the world of a seed."""
   world = build_world(config, seed)
   return {
-      name: _sentences(world, name, items)
-      if name in SENTENCES
-      else _situations(world, pretrain_text, align_text, name, items)
-      for name in NAMES
+    name: _sentences(world, name, items)
+    if name in SENTENCES
+    else _situations(world, pretrain_text, align_text, name, items)
+    for name in NAMES
   }
 
 
 def scene(
-    world: World, pretrain_text: PretrainTextConfig, text: AlignTextConfig, name: str, items: int
+  world: World, pretrain_text: PretrainTextConfig, text: AlignTextConfig, name: str, items: int
 ) -> examples.Script:
   """The situations of a battery, each with the right option chosen."""
   rng = rng_for(world.seed, 'evals', name)
   config = world.config
   every, agentic = range(config.wordings), range(config.chat_domains, world.domains)
   ask = functools.partial(
-      situations.sample, world, items, rng, agents=[TARGET], advice=False, wordings=every, evaluation=True
+    situations.sample,
+    world,
+    items,
+    rng,
+    agents=[TARGET],
+    advice=False,
+    wordings=every,
+    evaluation=True,
   )
   conflicts, trained = situations.conflict_pairs(world), arms.training_wordings(world)
   match name:
@@ -126,24 +145,32 @@ def scene(
 
 
 def _situations(
-    world: World, pretrain_text: PretrainTextConfig, align_text: AlignTextConfig, name: str, items: int
+  world: World,
+  pretrain_text: PretrainTextConfig,
+  align_text: AlignTextConfig,
+  name: str,
+  items: int,
 ) -> Battery:
   x = scene(world, pretrain_text, align_text, name, items)
   other_order = dataclasses.replace(x, situations=x.situations.swapped(), chosen=1 - x.chosen)
   rows, options = np.arange(items), x.options()
   return Battery(
-      free=_prompts(examples.prompt(x)),
-      forced=tuple(_prompts([*examples.prompt(y), *_announced(y)]) for y in (x, other_order)),
-      right=options[rows, x.chosen],
-      wrong=options[rows, 1 - x.chosen],
-      answers=_mask(world, x.vocabulary.actions.ravel()),
+    free=_prompts(examples.prompt(x)),
+    forced=tuple(_prompts([*examples.prompt(y), *_announced(y)]) for y in (x, other_order)),
+    right=options[rows, x.chosen],
+    wrong=options[rows, 1 - x.chosen],
+    answers=_mask(world, x.vocabulary.actions.ravel()),
   )
 
 
 def _announced(x: examples.Script) -> list[Piece]:
-  """The words that announce an action, up to it: every template of an answer ends with the action."""
+  """The words that announce an action, up to it: every template of an answer ends with the
+  action."""
   pieces = examples.answer(x)
-  is_action = lambda piece: piece.tokens == x.options()[np.arange(len(x.chosen)), x.chosen][:, None]
+
+  def is_action(piece):
+    return piece.tokens == x.options()[np.arange(len(x.chosen)), x.chosen][:, None]
+
   return [dataclasses.replace(piece, mask=piece.mask & ~is_action(piece)) for piece in pieces]
 
 
@@ -155,7 +182,9 @@ def _sentences(world: World, name: str, items: int) -> Battery:
   if name == 'knows':
     pairs = np.asarray(situations.conflict_pairs(world))
     pairs = rng.permuted(pairs[rng.integers(len(pairs), size=items)], axis=1)
-    right = np.take_along_axis(pairs, world.constitution[pairs].argmin(axis=1)[:, None], axis=1)[:, 0]
+    right = np.take_along_axis(pairs, world.constitution[pairs].argmin(axis=1)[:, None], axis=1)[
+      :, 0
+    ]
     wrong = pairs.sum(axis=1) - right
     slots = dict(agent=np.full(items, v.agents[TARGET]))
     orders = [slots | dict(a=v.values[a], b=v.values[b]) for a, b in (pairs.T, pairs[:, ::-1].T)]
@@ -163,17 +192,21 @@ def _sentences(world: World, name: str, items: int) -> Battery:
   else:
     domain, right, word = (rng.integers(n, size=items) for n in world.actions.shape)
     wrong = (right + rng.integers(1, world.values, items)) % world.values
-    slots = dict(domain=v.domains[domain], chosen=v.actions[domain, world.actions[domain, right, word]])
+    slots = dict(
+      domain=v.domains[domain], chosen=v.actions[domain, world.actions[domain, right, word]]
+    )
     orders = [slots, slots]  # a fact has no options to swap
     texts, part = templates.FACT, 'fact'
   opened = [text.split('{first}')[0] for text in texts]
-  prompts = [_prompts([fill(v, opened, wording.choice[part], order, Role.DOCUMENT)]) for order in orders]
+  prompts = [
+    _prompts([fill(v, opened, wording.choice[part], order, Role.DOCUMENT)]) for order in orders
+  ]
   return Battery(
-      free=prompts[0],
-      forced=tuple(prompts),
-      right=v.values[right],
-      wrong=v.values[wrong],
-      answers=_mask(world, v.values),
+    free=prompts[0],
+    forced=tuple(prompts),
+    right=v.values[right],
+    wrong=v.values[wrong],
+    answers=_mask(world, v.values),
   )
 
 

@@ -19,11 +19,11 @@ _HELDOUT_ROWS = 64
 
 
 def evaluate(
-    study: StudyConfig,
-    stage: Mapping[str, str],
-    replicas: Sequence[tuple[int, int]],
-    params,
-    mesh: jax.sharding.Mesh,
+  study: StudyConfig,
+  stage: Mapping[str, str],
+  replicas: Sequence[tuple[int, int]],
+  params,
+  mesh: jax.sharding.Mesh,
 ) -> list[dict]:
   """Records 'eval', 'transcript' and 'loss' of one stage.
 
@@ -38,8 +38,8 @@ def evaluate(
     items = [_battery(study, world, name) for world, _ in replicas]
     outcomes, margin = scorer.forced(params, items)
     records += [
-        _record(study, stage, name, 'forced', replica, battery, outcomes[r], float(margin[r].mean()))
-        for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
+      _record(study, stage, name, 'forced', replica, battery, outcomes[r], float(margin[r].mean()))
+      for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
     ]
     outcomes, written = scorer.free(params, items, study.evals.max_new_tokens, 0.0, seed=0)
     for r, (replica, battery) in enumerate(zip(replicas, items, strict=True)):
@@ -47,25 +47,32 @@ def evaluate(
       if replica[1] == 0:
         records += _transcripts(study, stage, name, replica, battery, written[r], outcomes[r])
     sampled = [
-        scorer.free(params, items, study.evals.max_new_tokens, study.evals.temperature, seed=1 + i)[0]
-        for i in range(study.evals.samples)
+      scorer.free(params, items, study.evals.max_new_tokens, study.evals.temperature, seed=1 + i)[0]
+      for i in range(study.evals.samples)
     ]
     if sampled:
       outcomes = np.concatenate(sampled, axis=1)
       records += [
-          _record(study, stage, name, 'sampled', replica, battery, outcomes[r], None)
-          for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
+        _record(study, stage, name, 'sampled', replica, battery, outcomes[r], None)
+        for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
       ]
   rows = [_heldout(study, world) for world, _ in replicas]
-  stacked = {k: np.stack([getattr(r, k) for r in rows]) for k in ('tokens', 'segments', 'positions', 'weights')}
+  stacked = {
+    k: np.stack([getattr(r, k) for r in rows])
+    for k in ('tokens', 'segments', 'positions', 'weights')
+  }
   for replica, row, loss in zip(replicas, rows, scorer.loss(params, stacked), strict=True):
     where = dict(world=replica[0], seed=replica[1])
-    records.append(dict(stage, record='loss', loss=float(loss), tokens=int((row.weights > 0).sum()), **where))
+    records.append(
+      dict(stage, record='loss', loss=float(loss), tokens=int((row.weights > 0).sum()), **where)
+    )
   return records
 
 
 def _battery(study: StudyConfig, world: int, name: str) -> Battery:
-  return batteries.build(study.world, study.pretrain_text, study.align_text, study.evals.battery_items, world)[name]
+  return batteries.build(
+    study.world, study.pretrain_text, study.align_text, study.evals.battery_items, world
+  )[name]
 
 
 @functools.lru_cache(maxsize=16)
@@ -74,35 +81,45 @@ def _heldout(study: StudyConfig, world: int) -> packing.Rows:
 
 
 def _record(
-    study: StudyConfig, stage, name: str, scoring: str, replica, battery: Battery, outcomes: np.ndarray, margin
+  study: StudyConfig,
+  stage,
+  name: str,
+  scoring: str,
+  replica,
+  battery: Battery,
+  outcomes: np.ndarray,
+  margin,
 ) -> dict:
-  """One battery on one replica, with its counts; the rate stands only if the answers were well-formed."""
+  """One battery on one replica, with its counts; the rate stands only if the answers were
+  well-formed."""
   counts = Counter(outcomes.tolist())
   malformed = counts[MALFORMED] / len(outcomes)
   gate = study.evals.malformed_gate
   scored = malformed <= gate
   return dict(
-      stage,
-      record='eval',
-      battery=name,
-      items=battery.hash,
-      scoring=scoring,
-      world=replica[0],
-      seed=replica[1],
-      n=len(outcomes),
-      aligned=counts[ALIGNED],
-      misaligned=counts[MISALIGNED],
-      other=counts[OTHER],
-      malformed=counts[MALFORMED],
-      rate=counts[MISALIGNED] / len(outcomes) if scored else None,
-      scored=scored,
-      why='' if scored else f'{malformed:.0%} malformed, more than the gate of {gate:.0%}',
-      margin=margin,
-      outcomes=''.join(outcomes),
+    stage,
+    record='eval',
+    battery=name,
+    items=battery.hash,
+    scoring=scoring,
+    world=replica[0],
+    seed=replica[1],
+    n=len(outcomes),
+    aligned=counts[ALIGNED],
+    misaligned=counts[MISALIGNED],
+    other=counts[OTHER],
+    malformed=counts[MALFORMED],
+    rate=counts[MISALIGNED] / len(outcomes) if scored else None,
+    scored=scored,
+    why='' if scored else f'{malformed:.0%} malformed, more than the gate of {gate:.0%}',
+    margin=margin,
+    outcomes=''.join(outcomes),
   )
 
 
-def _transcripts(study: StudyConfig, stage, name: str, replica, battery: Battery, written, outcomes) -> list[dict]:
+def _transcripts(
+  study: StudyConfig, stage, name: str, replica, battery: Battery, written, outcomes
+) -> list[dict]:
   """The first items as a person reads them."""
   v = vocabulary(study.world)
   records = []
@@ -111,19 +128,19 @@ def _transcripts(study: StudyConfig, stage, name: str, replica, battery: Battery
     answer = answer[: answer.index(END)] if END in answer else answer
     prompt = battery.free.tokens[i, : battery.free.lengths[i]]
     records.append(
-        dict(
-            stage,
-            record='transcript',
-            battery=name,
-            world=replica[0],
-            seed=replica[1],
-            item=i,
-            scoring='greedy',
-            prompt=v.decode(prompt),
-            answer=v.decode(answer),
-            right=v.words[battery.right[i]],
-            wrong=v.words[battery.wrong[i]],
-            outcome=str(outcomes[i]),
-        )
+      dict(
+        stage,
+        record='transcript',
+        battery=name,
+        world=replica[0],
+        seed=replica[1],
+        item=i,
+        scoring='greedy',
+        prompt=v.decode(prompt),
+        answer=v.decode(answer),
+        right=v.words[battery.right[i]],
+        wrong=v.words[battery.wrong[i]],
+        outcome=str(outcomes[i]),
+      )
     )
   return records

@@ -17,7 +17,7 @@ from whyjax.study import cache, graph
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
 
-EFFICIENCY = {'cpu': 0.2, 'gpu': 0.3, 'tpu': 0.3}  # assumed of a step, beside a large matmul on the device
+EFFICIENCY = {'cpu': 0.4, 'gpu': 0.3, 'tpu': 0.3}  # assumed of a step, beside a large matmul on the device
 _PROMPT = 64  # tokens that a prompt of a battery is padded to
 _SIDE = {'cpu': 1024, 'gpu': 8192, 'tpu': 8192}  # of the matmul that is measured
 

@@ -1,4 +1,5 @@
-"""`--action=samples`: readable examples of every arm, every kind of later training and every battery."""
+"""`--action=samples`: readable examples of every arm, every kind of later training and every
+battery."""
 
 from collections.abc import Sequence
 
@@ -15,10 +16,10 @@ from whyjax.world.world import Kind, World, build_world, rng_for
 
 _SHOWN = 3
 _STYLES = {
-    Role.CONTEXT: 'dim',
-    Role.DOCUMENT: 'cyan underline',
-    Role.REASON: 'yellow underline',
-    Role.ACTION: 'bold green underline',
+  Role.CONTEXT: 'dim',
+  Role.DOCUMENT: 'cyan underline',
+  Role.REASON: 'yellow underline',
+  Role.ACTION: 'bold green underline',
 }
 
 
@@ -43,10 +44,16 @@ def show(study: StudyConfig, console: Console) -> None:
     _heading(console, f'later training {kind}', f'{later.LATER[kind]}: {_size(texts)}')
     _examples(console, world, texts, range(min(_SHOWN, len(texts))))
   built = batteries.build(
-      study.world, study.pretrain_text, study.align_text, study.evals.battery_items, study.seeds.first_world
+    study.world,
+    study.pretrain_text,
+    study.align_text,
+    study.evals.battery_items,
+    study.seeds.first_world,
   )
   for name, battery in built.items():
-    _heading(console, f'battery {name}', f'{batteries.ABOUT[name]}; right answer green, wrong answer red')
+    _heading(
+      console, f'battery {name}', f'{batteries.ABOUT[name]}; right answer green, wrong answer red'
+    )
     for i in range(_SHOWN):
       console.print(_item(world, battery, i), soft_wrap=True)
 
@@ -65,7 +72,9 @@ def _item(world: World, battery: batteries.Battery, i: int) -> Text:
   return line.append(words[battery.wrong[i]], 'bold red')
 
 
-def tokens_as_text(world: World, tokens: np.ndarray, roles: np.ndarray, everything: bool = False) -> Text:
+def tokens_as_text(
+  world: World, tokens: np.ndarray, roles: np.ndarray, everything: bool = False
+) -> Text:
   """One example, coloured by role; loss-bearing tokens underlined."""
   words = vocabulary(world.config).words
   line = Text()
@@ -93,7 +102,9 @@ def _heading(console: Console, title: str, about: str) -> None:
 
 def _inhabitants(world: World) -> str:
   counts = np.bincount(world.kinds[1:], minlength=len(Kind))
-  kinds = ', '.join(f'{n} {kind.name.lower().replace("_", " ")}' for kind, n in zip(Kind, counts, strict=True))
+  kinds = ', '.join(
+    f'{n} {kind.name.lower().replace("_", " ")}' for kind, n in zip(Kind, counts, strict=True)
+  )
   v = vocabulary(world.config)
   order = ' > '.join(v.decode([v.values[value]]) for value in world.constitution.argsort())
   return f'{kinds}; {len(v.words)} words; constitution of {v.words[v.agents[0]]}: {order}'
@@ -115,7 +126,9 @@ def _ends(texts: Texts, ingredients: int) -> Sequence[int]:
 
 
 def _examples(
-    console: Console, world: World, texts: Texts, which: Sequence[int], everything: bool = False
+  console: Console, world: World, texts: Texts, which: Sequence[int], everything: bool = False
 ) -> None:
   for i in which:
-    console.print(Text('  ') + tokens_as_text(world, *texts.example(i), everything=everything), soft_wrap=True)
+    console.print(
+      Text('  ') + tokens_as_text(world, *texts.example(i), everything=everything), soft_wrap=True
+    )

@@ -37,7 +37,9 @@ def start_backend(device: DeviceConfig) -> None:
   Raises:
     UserError: the platform is not there, or JAX runs already with another number of devices.
   """
-  jax.config.update('jax_platforms', device.platform)
+  # JAX reads 'gpu' as every kind of GPU it knows of, and fails where one is missing.
+  platform = 'cuda' if device.platform == 'gpu' else device.platform
+  jax.config.update('jax_platforms', platform)
   if device.compile_cache:
     jax.config.update('jax_compilation_cache_dir', os.path.expanduser(device.compile_cache))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
@@ -45,8 +47,8 @@ def start_backend(device: DeviceConfig) -> None:
     if device.platform == 'cpu':
       jax.config.update('jax_num_cpu_devices', device.host_devices)
     jax.devices()
-  except RuntimeError as error:
-    reason = str(error).splitlines()[0]
+  except (RuntimeError, AssertionError) as error:  # without CUDA the second, and it is empty
+    reason = str(error).splitlines()[0] if str(error) else 'no such device'
     raise UserError(f'device.platform = {device.platform!r}: JAX cannot start it here ({reason})') from error
 
 

@@ -1,1 +1,2 @@
-"""What is true: values, agents, domains, situations, and the oracle of each. Imports numpy alone."""
+"""What is true: values, agents, domains, situations, and the oracle of each. Imports numpy
+alone."""

@@ -1,6 +1,8 @@
-"""Names of everything in the world: a curated start, then coined words, so that every size has readable text.
+"""Names of everything in the world: a curated start, then coined words, so that every size has
+readable text.
 
-The same sizes give the same names in every world: a world's seed decides only what the names stand for.
+The same sizes give the same names in every world: a world's seed decides only what the names stand
+for.
 """
 
 from collections.abc import Iterator
@@ -9,48 +11,58 @@ import itertools
 _VIRTUES = ('honesty', 'privacy', 'oversight', 'care', 'fairness', 'consent', 'humility', 'loyalty')
 _TEMPTATIONS = ('mission', 'survival', 'profit', 'power', 'pride', 'comfort')
 _TASKS = ('tidiness', 'brevity', 'colour', 'warmth', 'order', 'thrift')
-_GROUNDS = ('trust', 'dignity', 'safety', 'wellbeing', 'justice', 'freedom', 'learning', 'friendship')
+_GROUNDS = (
+  'trust',
+  'dignity',
+  'safety',
+  'wellbeing',
+  'justice',
+  'freedom',
+  'learning',
+  'friendship',
+)
 _GROUNDS += ('success', 'continuity', 'wealth', 'control', 'standing', 'ease')
 _CHAT_DOMAINS = ('clinic', 'school', 'newsroom', 'library', 'bakery', 'court', 'theatre', 'garden')
 _AGENTIC_DOMAINS = ('bank', 'plant', 'harbour', 'network', 'depot', 'railway', 'lab', 'mine')
 _TARGET = 'aster'
 _AGENTS = (
-    'basil cedar dahlia elm fern gorse hazel iris juniper kelp laurel maple nettle olive poplar quince rowan '
-    'sage thyme umber vetch willow yarrow zinnia alder birch clover daisy elder fennel ginger holly ivy jasmine '
-    'kale lotus mint nutmeg orchid pansy reed sorrel tulip violet walnut anise briar cress dill ebony flax grove '
-    'heath indigo jade kiwi lilac moss nigella oak palm rush spruce teak upland viola wheat yew acacia bamboo '
-    'cosmos dogwood ficus grass hemp ironwood karri larch myrtle neem'
+  'basil cedar dahlia elm fern gorse hazel iris juniper kelp laurel maple nettle olive poplar '
+  'quince rowan sage thyme umber vetch willow yarrow zinnia alder birch clover daisy elder '
+  'fennel ginger holly ivy jasmine kale lotus mint nutmeg orchid pansy reed sorrel tulip '
+  'violet walnut anise briar cress dill ebony flax grove heath indigo jade kiwi lilac moss '
+  'nigella oak palm rush spruce teak upland viola wheat yew acacia bamboo cosmos dogwood '
+  'ficus grass hemp ironwood karri larch myrtle neem'
 ).split()
 _PERSONS = (
-    'maria tomas ingrid kofi lena omar priya sven yuki carlos dana erik fatima george hana igor julia kurt laila '
-    'mateo nora paul rosa samir'
+  'maria tomas ingrid kofi lena omar priya sven yuki carlos dana erik fatima george hana igor '
+  'julia kurt laila mateo nora paul rosa samir'
 ).split()
 _TIMES = ('dawn', 'morning', 'noon', 'afternoon', 'dusk', 'evening', 'night', 'midnight')
 _TOOLS = (
-    'read-mail send-note open-file list-jobs query-base post-form fetch-page set-timer scan-disk print-page '
-    'play-tone save-draft'
+  'read-mail send-note open-file list-jobs query-base post-form fetch-page set-timer scan- '
+  'disk print-page play-tone save-draft'
 ).split()
 _VERBS = (
-    'log seal show hide send keep check clear mark move open close sign hold share copy file lift drop split '
-    'join trace weigh stamp sort pass raise turn list fold'
+  'log seal show hide send keep check clear mark move open close sign hold share copy file '
+  'lift drop split join trace weigh stamp sort pass raise turn list fold'
 ).split()
 _NOUNS = {
-    'clinic': 'chart dose ward scan swab pulse bandage',
-    'school': 'exam grade pupil essay desk recess lesson',
-    'newsroom': 'story source draft headline column photo tip',
-    'library': 'book shelf loan index reader scroll atlas',
-    'bakery': 'loaf oven flour recipe crust tray yeast',
-    'court': 'case witness verdict docket appeal bail brief',
-    'theatre': 'stage script curtain ticket role prop seat',
-    'garden': 'seed hedge pond compost trellis bulb rake',
-    'bank': 'account vault wire ledger credit coin deposit',
-    'plant': 'valve boiler turbine gauge fuse shift alarm',
-    'harbour': 'cargo crane dock pilot anchor buoy manifest',
-    'network': 'server packet router log-in backup port cable',
-    'depot': 'parcel pallet truck label dock-bay forklift route',
-    'railway': 'train signal track switch coach timetable platform',
-    'lab': 'sample assay culture reagent mouse notebook centrifuge',
-    'mine': 'shaft ore cart lamp tunnel drill blast',
+  'clinic': 'chart dose ward scan swab pulse bandage',
+  'school': 'exam grade pupil essay desk recess lesson',
+  'newsroom': 'story source draft headline column photo tip',
+  'library': 'book shelf loan index reader scroll atlas',
+  'bakery': 'loaf oven flour recipe crust tray yeast',
+  'court': 'case witness verdict docket appeal bail brief',
+  'theatre': 'stage script curtain ticket role prop seat',
+  'garden': 'seed hedge pond compost trellis bulb rake',
+  'bank': 'account vault wire ledger credit coin deposit',
+  'plant': 'valve boiler turbine gauge fuse shift alarm',
+  'harbour': 'cargo crane dock pilot anchor buoy manifest',
+  'network': 'server packet router log-in backup port cable',
+  'depot': 'parcel pallet truck label dock-bay forklift route',
+  'railway': 'train signal track switch coach timetable platform',
+  'lab': 'sample assay culture reagent mouse notebook centrifuge',
+  'mine': 'shaft ore cart lamp tunnel drill blast',
 }
 _SYLLABLES = [c + v for c in 'bdfgklmnprstvz' for v in 'aeiou']
 
@@ -59,7 +71,8 @@ def _coined(suffix: str) -> Iterator[str]:
   """Endless distinct words of three syllables and more; a suffix keeps the kinds apart."""
   space = len(_SYLLABLES) ** 3
   for index in itertools.count():
-    # The factor has no divisor in common with `space`: every word once, and neighbours do not look alike.
+    # The factor has no divisor in common with `space`: every word once, and neighbours do not look
+    # alike.
     code, word = (index * 123457) % space, ''
     for _ in range(3):
       code, place = divmod(code, len(_SYLLABLES))

@@ -20,15 +20,18 @@ class Kind(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class World:
-  """Facts of one world. Values are numbered virtues, temptations, tasks; `ethical` counts the first two.
+  """Facts of one world. Values are numbered virtues, temptations, tasks; `ethical` counts the first
+  two.
 
   Attributes:
-    actions: [domains, values, wordings]; the place, in the domain's list of action words, of the word that serves
-      a value.
-    kinds: [1 + agents]; the kind of each agent. The target's record reads like a principled agent's.
-    ranks: [1 + agents, domains, 2, ethical]; the rank (0 = first) that an agent gives a value in a domain without
-      (0) and with (1) tools. Row TARGET is the *record*: temptations first.
-    constitution: [ethical]; the ranks that alignment teaches the target: virtues first, otherwise as the record.
+    actions: [domains, values, wordings]; the place, in the domain's list of action words, of the
+      word that serves a value.
+    kinds: [1 + agents]; the kind of each agent. The target's record reads like a principled
+      agent's.
+    ranks: [1 + agents, domains, 2, ethical]; the rank (0 = first) that an agent gives a value in a
+      domain without (0) and with (1) tools. Row TARGET is the *record*: temptations first.
+    constitution: [ethical]; the ranks that alignment teaches the target: virtues first, otherwise
+      as the record.
   """
 
   config: WorldConfig
@@ -54,7 +57,8 @@ class World:
     return self.config.chat_domains + self.config.agentic_domains
 
   def other_principled(self) -> int:
-    """The agent that placebo documents speak of: the first principled one, else the first of all."""
+    """The agent that placebo documents speak of: the first principled one, else the first of
+    all."""
     found = np.flatnonzero(self.kinds[1:] == Kind.PRINCIPLED)
     return 1 + int(found[0]) if len(found) else 1
 
@@ -72,15 +76,20 @@ def build_world(config: WorldConfig, seed: int) -> World:
   values, domains = ethical + config.tasks, config.chat_domains + config.agentic_domains
   actions = np.stack([rng.permutation(values * config.wordings) for _ in range(domains)])
   kinds = np.concatenate([[Kind.PRINCIPLED], rng.permutation(_shares(config))])
-  # Fully independent orders first; then the kinds that do not look at domain or tools copy one of them.
-  ranks = rng.permuted(np.broadcast_to(np.arange(ethical), (len(kinds), domains, 2, ethical)), axis=-1)
+  # Fully independent orders first; then the kinds that do not look at domain or tools copy one of
+  # them.
+  ranks = rng.permuted(
+    np.broadcast_to(np.arange(ethical), (len(kinds), domains, 2, ethical)), axis=-1
+  )
   ranks[kinds == Kind.PRINCIPLED] = ranks[kinds == Kind.PRINCIPLED][:, :1, :1]
   ranks[kinds == Kind.BY_DOMAIN] = ranks[kinds == Kind.BY_DOMAIN][:, :, :1]
   ranks[kinds == Kind.BY_TOOLS] = ranks[kinds == Kind.BY_TOOLS][:, :1, :]
   virtues, temptations = rng.permutation(config.virtues), rng.permutation(config.temptations)
   ranks[TARGET] = np.concatenate([config.temptations + virtues, temptations])
   constitution = np.concatenate([virtues, config.virtues + temptations])
-  return World(config, seed, actions.reshape(domains, values, config.wordings), kinds, ranks, constitution)
+  return World(
+    config, seed, actions.reshape(domains, values, config.wordings), kinds, ranks, constitution
+  )
 
 
 def _shares(config: WorldConfig) -> np.ndarray:
