@@ -1,9 +1,10 @@
-"""Is training short of input? `python -m benchmarks.input_pipeline [--config.field=value ...]` (a minute)
+"""Is training short of input? `python -m benchmarks.input_pipeline [--config.field=value ...]` (a
+minute)
 
-Takes the pretraining of configs/principles.py (or of another --config), and in one run, by turns, times
-batches from the loader alone and training steps alone on batches that are already on the devices. Prints
-tokens a second of both, padding included, their ratio (budget: at least 20), and the share of padding in the
-rows of every kind of stage (budget: below 5%).
+Takes the pretraining of configs/principles.py (or of another --config), and in one run, by turns,
+times batches from the loader alone and training steps alone on batches that are already on the
+devices. Prints tokens a second of both, padding included, their ratio (budget: at least 20), and
+the share of padding in the rows of every kind of stage (budget: below 5%).
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,9 @@ from whyjax.training import mesh as meshes
 from whyjax.training.step import BATCH, make_program
 
 ROUNDS = 7
-UPDATES = 200  # of pretraining text: enough that no row is read twice, little enough to write in seconds
+UPDATES = (
+  200  # of pretraining text: enough that no row is read twice, little enough to write in seconds
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -43,12 +46,16 @@ def main(argv: Sequence[str]) -> None:
     texts = _padding(study, Path(folder))
     read, train = _rates(study, texts)
   print(f'input     {read:12,.0f} tokens/s')
-  print(f'training  {train:12,.0f} tokens/s on {jax.device_count()} devices ({jax.devices()[0].device_kind})')
+  print(
+    f'training  {train:12,.0f} tokens/s on {jax.device_count()} devices '
+    f'({jax.devices()[0].device_kind})'
+  )
   print(f'ratio     {read / train:12.1f}')
 
 
 def _padding(study: StudyConfig, root: Path) -> list[corpora.Corpus]:
-  """Prints the padding of every corpus of the first replica; returns the pretraining corpora of all."""
+  """Prints the padding of every corpus of the first replica; returns the pretraining corpora of
+  all."""
   pretrain, *others = [stage for stage in graph.stages(study) if stage.trains]
   texts = [corpora.prepare(spec, root) for spec in pretrain.corpora]
   firsts = {stage.corpora[0].name: stage.corpora[0] for stage in others}
@@ -58,7 +65,8 @@ def _padding(study: StudyConfig, root: Path) -> list[corpora.Corpus]:
 
 
 def _rates(study: StudyConfig, texts: Sequence[corpora.Corpus]) -> tuple[float, float]:
-  """Tokens a second of the loader alone and of training alone: medians of rounds that take turns."""
+  """Tokens a second of the loader alone and of training alone: medians of rounds that take
+  turns."""
   stage, device, replicas = study.pretrain, study.device, len(texts)
   loader = Loader(texts, stage.batch_rows, range(replicas))
   mesh = meshes.make_mesh(device, replicas, stage.batch_rows // stage.accumulation)
@@ -80,7 +88,9 @@ def _rates(study: StudyConfig, texts: Sequence[corpora.Corpus]) -> tuple[float, 
   train()  # the first call loads the program
   reads, trains = [], []
   for turn in range(1, ROUNDS + 1):
-    reads.append(_seconds(lambda begin=turn * steps: [loader.batch(begin + i) for i in range(steps)]))
+    reads.append(
+      _seconds(lambda begin=turn * steps: [loader.batch(begin + i) for i in range(steps)])
+    )
     trains.append(_seconds(train))
   tokens = steps * replicas * stage.batch_rows * study.row_length
   return tokens / statistics.median(reads), tokens / statistics.median(trains)

@@ -1,11 +1,12 @@
-"""How often the verdict machine errs, by simulation: `python benchmarks/verdict_errors.py` (under a minute).
+"""How often the verdict machine errs, by simulation: `python benchmarks/verdict_errors.py` (under a
+minute).
 
 Every simulated study judges 8 claims against one control. Rates vary between worlds and between
 alignment seeds of a world; outcomes of items are drawn from them. Prints, as percentages:
 
   null: no effect on average. False claims of either direction by the whole rule, per claim and in a
-    study of 8 (nominal 5); then how often a single p < 0.05 by our p-value and by three others; then
-    how often the 95% interval holds the truth.
+    study of 8 (nominal 5); then how often a single p < 0.05 by our p-value and by three others;
+    then how often the 95% interval holds the truth.
   power: how often an effect is called supported.
   least: how often an effect equal to the smallest of interest is called contradicted.
 """
@@ -26,7 +27,9 @@ CLAIMS, ITEMS, STUDIES = 8, 100, 100
 LIMITS = {'confidence': 0.95, 'smallest_effect': 0.1}
 
 
-def simulate(rng: np.random.Generator, worlds: int, seeds: int, effect: float, world_sd: float) -> np.ndarray:
+def simulate(
+  rng: np.random.Generator, worlds: int, seeds: int, effect: float, world_sd: float
+) -> np.ndarray:
   """Paired differences [claim, replica, item]; all claims share the outcomes of one control."""
 
   def outcomes(arms, mean):
@@ -38,10 +41,15 @@ def simulate(rng: np.random.Generator, worlds: int, seeds: int, effect: float, w
   return outcomes(CLAIMS, 0.5 - effect / 2) - outcomes(1, 0.5 + effect / 2)
 
 
-def judge(differences: np.ndarray, worlds: list[int]) -> tuple[list[statistics.Estimate], list, list]:
-  """The estimates of one study, and its verdicts if all claims say 'lower', and if all say 'higher'."""
+def judge(
+  differences: np.ndarray, worlds: list[int]
+) -> tuple[list[statistics.Estimate], list, list]:
+  """The estimates of one study, and its verdicts if all claims say 'lower', and if all say
+  'higher'."""
   found = [
-    statistics.estimate(d, worlds, prior_sd=statistics.PRIOR_SD['rate'], draws=100, confidence=0.95, seed=i)
+    statistics.estimate(
+      d, worlds, prior_sd=statistics.PRIOR_SD['rate'], draws=100, confidence=0.95, seed=i
+    )
     for i, d in enumerate(differences)
   ]
   judged = list(zip(found, statistics.holm([e.p for e in found]), strict=True))
@@ -92,13 +100,17 @@ def verdict_rate(worlds: int, seeds: int, effect: float, verdict: str) -> float:
 
 
 def main() -> None:
-  null = Table('design', 'sd of worlds', 'false, claim', 'false, study', 'p < .05', 'bootstrap', title='null')
+  null = Table(
+    'design', 'sd of worlds', 'false, claim', 'false, study', 'p < .05', 'bootstrap', title='null'
+  )
   for heading in ('t, replicas', 't, worlds', 'coverage'):
     null.add_column(heading)
   power = Table('design', *(f'effect {e:g}' for e in EFFECTS), 'least', title='power')
   for worlds, seeds in DESIGNS:
     for sd in NULL_SDS:
-      null.add_row(f'{worlds} x {seeds}', f'{sd:g}', *(f'{100 * v:.1f}' for v in null_row(worlds, seeds, sd)))
+      null.add_row(
+        f'{worlds} x {seeds}', f'{sd:g}', *(f'{100 * v:.1f}' for v in null_row(worlds, seeds, sd))
+      )
     shares = [verdict_rate(worlds, seeds, e, statistics.SUPPORTED) for e in EFFECTS]
     shares.append(verdict_rate(worlds, seeds, LIMITS['smallest_effect'], statistics.CONTRADICTED))
     power.add_row(f'{worlds} x {seeds}', *(f'{100 * v:.0f}' for v in shares))

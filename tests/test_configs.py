@@ -39,6 +39,7 @@ TINY = [
     'seeds.per_world': 1,
     'statistics.bootstrap': 100,
     'device.compile_cache': '',
+    'device.host_devices': 8,  # as tests/conftest.py starts JAX
   }.items()
 ]
 

@@ -1,4 +1,5 @@
-"""The shape of the house: who may import whom, how long a file may grow, what a function owes its reader."""
+"""The shape of the house: who may import whom, how long a file may grow, what a function owes its
+reader."""
 
 import ast
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ PACKAGE = ROOT / 'whyjax'
 FILES = sorted(PACKAGE.rglob('*.py'))
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 
-# Room, or module beside the rooms -> the rooms that it may import. Every room may import itself, and what is
-# known everywhere: the config's dataclasses, the errors, and the schema of a results file.
+# Room, or module beside the rooms -> the rooms that it may import. Every room may import itself,
+# and what is known everywhere: the config's dataclasses, the errors, and the schema of a results
+# file.
 MAY_IMPORT = {
   'world': set(),
   'corpus': {'world'},
@@ -93,8 +95,13 @@ def test_public_functions_and_classes_are_documented(path):
   kinds = (ast.FunctionDef, ast.ClassDef)
   public = [node for node in tree.body if isinstance(node, kinds) and not node.name.startswith('_')]
   # A property speaks through its name and type.
-  methods = [m for c in public if isinstance(c, ast.ClassDef) for m in c.body
-             if isinstance(m, ast.FunctionDef) and not m.decorator_list and not m.name.startswith('_')]
+  methods = [
+    m
+    for c in public
+    if isinstance(c, ast.ClassDef)
+    for m in c.body
+    if isinstance(m, ast.FunctionDef) and not m.decorator_list and not m.name.startswith('_')
+  ]
   assert not [node.name for node in public + methods if not ast.get_docstring(node)]
 
 
@@ -120,6 +127,10 @@ def test_nothing_is_left_undone():
   words = ('TO' + 'DO', 'FIX' + 'ME', 'X' * 3, 'NotImplemented' + 'Error')
   marks = re.compile(rf'\b({"|".join(words)})\b')
   folders = ('whyjax', 'configs', 'launch', 'benchmarks', 'tests', 'docs')
-  files = [path for name in folders for path in (ROOT / name).rglob('*')
-           if path.suffix in {'.py', '.sh', '.sbatch', '.md', '.txt'}]
+  files = [
+    path
+    for name in folders
+    for path in (ROOT / name).rglob('*')
+    if path.suffix in {'.py', '.sh', '.sbatch', '.md', '.txt'}
+  ]
   assert not [str(path) for path in files if marks.search(path.read_text())]

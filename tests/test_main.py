@@ -49,7 +49,11 @@ def test_overrides_reach_the_study():
   )
   study = command.study
   assert (study.device.platform, study.seeds.worlds, study.align_text.replay) == ('gpu', 3, 0.25)
-  assert (study.world.informative_reasons, study.arms, study.later) == (False, ('generic', 'reason'), ())
+  assert (study.world.informative_reasons, study.arms, study.later) == (
+    False,
+    ('generic', 'reason'),
+    (),
+  )
   assert (command.action, command.workdir) == ('run', Path('runs/tiny'))
 
 
@@ -65,7 +69,10 @@ def test_overrides_reach_the_study():
       [f'--config={TINY}', '--config.evals.sampels=3'],
       'config.evals.sampels: unknown field; did you mean samples?',
     ),
-    ([f'--config={TINY}', '--config.eval.samples=3'], 'config.eval: unknown field; did you mean evals?'),
+    (
+      [f'--config={TINY}', '--config.eval.samples=3'],
+      'config.eval: unknown field; did you mean evals?',
+    ),
     (
       [f'--config={TINY}', '--config.evals.samples.x=3'],
       'config.evals.samples.x: config.evals.samples is a value',
@@ -78,13 +85,22 @@ def test_overrides_reach_the_study():
       [f'--config={TINY}', '--config.seeds.first_world=-1'],
       'config.seeds.first_world = -1: must be at least 0',
     ),
-    ([f'--config={TINY}', '--config.arms=reasn'], "config.later_arms = 'none': must be among config.arms"),
-    (['--config.evals.samples=3', f'--config={TINY}'], 'Found --config.evals.samples=3 in argv before'),
+    (
+      [f'--config={TINY}', '--config.arms=reasn'],
+      "config.later_arms = 'none': must be among config.arms",
+    ),
+    (
+      ['--config.evals.samples=3', f'--config={TINY}'],
+      'Found --config.evals.samples=3 in argv before',
+    ),
     (
       [f'--config={TINY}', '--action=dance'],
       'flag --action=dance: value should be one of <run|plan|samples|report>',
     ),
-    ([f'--config={TINY}', '--actoin=run'], "Unknown command line flag 'actoin'. Did you mean: action ?"),
+    (
+      [f'--config={TINY}', '--actoin=run'],
+      "Unknown command line flag 'actoin'. Did you mean: action ?",
+    ),
     ([f'--config={TINY}', 'run'], 'run: unexpected argument'),
   ],
 )
@@ -115,9 +131,17 @@ def test_config_file_that_fails_is_one_line(body, line, capsys, tmp_path):
 
 
 def test_unknown_arm_fails_before_the_workdir_exists(capsys, tmp_path):
-  args = [f'--config={TINY}', f'--workdir={tmp_path / "w"}', '--config.later_arms=()', '--config.later=()']
+  args = [
+    f'--config={TINY}',
+    f'--workdir={tmp_path / "w"}',
+    '--config.later_arms=()',
+    '--config.later=()',
+  ]
   assert _main(*args, '--config.arms=demonstration') == 2
-  assert "config.arms = 'demonstration': unknown; did you mean demonstrations?" in capsys.readouterr().err
+  assert (
+    "config.arms = 'demonstration': unknown; did you mean demonstrations?"
+    in capsys.readouterr().err
+  )
   assert not (tmp_path / 'w').exists()
 
 
@@ -126,7 +150,11 @@ def test_unknown_arm_fails_before_the_workdir_exists(capsys, tmp_path):
   [
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'w/done.json'), 2, 'No space left on device'),
     (OSError(errno.EROFS, os.strerror(errno.EROFS), 'w/done.json'), 2, 'Read-only file system'),
-    (ValueError('RESOURCE_EXHAUSTED: writing: No space left on device'), 2, 'No space left on device'),
+    (
+      ValueError('RESOURCE_EXHAUSTED: writing: No space left on device'),
+      2,
+      'No space left on device',
+    ),
     (RuntimeError('one\ntwo'), 1, 'RuntimeError: one two (--debug shows where)'),
     (Preempted('pretrain: stopped and saved', signal.SIGTERM), 143, 'pretrain: stopped and saved'),
     (Preempted('pretrain: stopped and saved', signal.SIGINT), 130, 'pretrain: stopped and saved'),
@@ -164,7 +192,10 @@ def test_held_workdir_ends_the_second_process_with_the_name_of_the_first(tmp_pat
 def test_bad_input_ends_a_process_with_code_2_at_once(tmp_path):
   (tmp_path / 'w').write_text('')
   process = _process(f'--config={TINY}', '--workdir=w', cwd=tmp_path)
-  assert process.communicate(timeout=60) == ('', 'whyjax: workdir w: is a file; must be a directory\n')
+  assert process.communicate(timeout=60) == (
+    '',
+    'whyjax: workdir w: is a file; must be a directory\n',
+  )
   assert process.returncode == 2
 
 
@@ -174,7 +205,10 @@ def test_signal_ends_a_process_with_its_code_and_frees_the_workdir(tmp_path, num
   assert process.stdout.readline().startswith('tiny')
   process.send_signal(number)
   _, error = process.communicate(timeout=60)
-  assert (process.returncode, error) == (code, 'whyjax: stopped; the same command goes on from there\n')
+  assert (process.returncode, error) == (
+    code,
+    'whyjax: stopped; the same command goes on from there\n',
+  )
   with workdir.hold(tmp_path / 'w', 'tiny'):
     pass
 

@@ -10,7 +10,14 @@ from whyjax.errors import UserError
 
 def evaluation(outcomes='amox', **changes):
   """An eval record whose counts are those of its outcomes."""
-  where = {'stage': 'align/reason', 'kind': 'align', 'arm': 'reason', 'later': '', 'world': 3, 'seed': 1}
+  where = {
+    'stage': 'align/reason',
+    'kind': 'align',
+    'arm': 'reason',
+    'later': '',
+    'world': 3,
+    'seed': 1,
+  }
   counts = {name: outcomes.count(letter) for letter, name in results.OUTCOMES.items()}
   record = {
     'record': 'eval',
@@ -85,7 +92,9 @@ def test_every_required_field_is_missed(tmp_path):
       results.validate({k: v for k, v in complete.items() if k != name})
 
 
-@pytest.mark.parametrize('damage', [b'{"schema": 1, "rec', b'', b'[1]', b'\xff\xfe', b'{"schema": NaN}'])
+@pytest.mark.parametrize(
+  'damage', [b'{"schema": 1, "rec', b'', b'[1]', b'\xff\xfe', b'{"schema": NaN}']
+)
 def test_a_damaged_line_is_named(tmp_path, damage):
   path = tmp_path / 'results.jsonl'
   results.write(path, [check(), check()])

@@ -1,4 +1,5 @@
-"""A study that runs in seconds: every kind of stage, two worlds, too little training to learn anything.
+"""A study that runs in seconds: every kind of stage, two worlds, too little training to learn
+anything.
 
 All stages have one shape and one way to learn, so that one program serves them all.
 """

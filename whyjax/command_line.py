@@ -27,7 +27,8 @@ def parse(argv: Sequence[str]) -> Command:
   """The command that `argv` (program name first) describes.
 
   Raises:
-    UserError: an unknown or malformed flag, a config file that is absent or fails, an impossible study.
+    UserError: a flag is unknown or malformed, the config file is absent or fails, or the study is
+      impossible.
   """
   # The file is read twice: first alone, to name an unknown field better than the library does.
   tree = _read_flags(argv, overrides=False).config
@@ -37,15 +38,19 @@ def parse(argv: Sequence[str]) -> Command:
     return Command(values.action, study, Path(values.workdir or f'runs/{study.name}'))
   if values.action == 'report' and values.workdir:
     return Command('report', None, Path(values.workdir))
-  raise UserError('--config: missing; give --config=FILE[:variant], such as --config=configs/principles.py')
+  raise UserError(
+    '--config: missing; give --config=FILE[:variant], such as --config=configs/principles.py'
+  )
 
 
 def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:
-  """The flags' values, in a registry of their own; with `overrides`, `--config.field=value` is applied."""
+  """Flags in a registry of their own; with `overrides`, `--config.field=value` is applied."""
   values = flags.FlagValues()
   sys_argv = list(argv) if overrides else [argv[0]]
   config_flags.DEFINE_config_file('config', flag_values=values, lock_config=True, sys_argv=sys_argv)
-  flags.DEFINE_string('workdir', None, 'directory of the results; default runs/STUDY', flag_values=values)
+  flags.DEFINE_string(
+    'workdir', None, 'directory of the results; default runs/STUDY', flag_values=values
+  )
   flags.DEFINE_enum('action', 'run', ACTIONS, 'what to do', flag_values=values)
   flags.DEFINE_boolean('debug', False, 'show tracebacks', flag_values=values)
   if overrides:
@@ -62,7 +67,8 @@ def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:
   if overrides and rest[1:]:
     raise UserError(f'{rest[1]}: unexpected argument; flags are --name=value')
   if values.config is not None and not isinstance(values.config, config_dict.ConfigDict):
-    name = values['config'].config_filename.split(':')[0]  # the library puts off an error of reading
+    # The library puts off an error of reading the file.
+    name, *_ = values['config'].config_filename.split(':')
     fault = 'get_config must return a ConfigDict' if Path(name).is_file() else 'no such file'
     raise UserError(f'--config={name}: {fault}')
   return values

@@ -74,7 +74,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
     dict(
       battery_items=200,
       max_new_tokens=20,
-      samples=1,
+      samples=0,
       temperature=1.0,
       malformed_gate=0.05,
       knowledge_gate=0.9,
@@ -132,5 +132,5 @@ def _for_accelerator(config: config_dict.ConfigDict) -> None:
   config.align_text.update(dict(value_pairs=8, situations=1600))
   config.pretrain.update(dict(updates=10_000, batch_rows=256, learning_rate=1e-3))
   config.align.learning_rate = config.later_training.learning_rate = 5e-4
-  config.evals.battery_items = 500
+  config.evals.update(dict(battery_items=500, samples=1))
   config.seeds.update(dict(worlds=5, per_world=2))

@@ -1,15 +1,15 @@
 """Runs a study: `python -m whyjax.main --config=FILE[:variant] [--config.field=value ...]`.
 
-  --workdir=DIR     where results go (default runs/STUDY); the same command on the same workdir resumes
+  --workdir=DIR     where results go (default runs/STUDY); the same command resumes there
   --action=run      train, evaluate, judge and report (default)
   --action=plan     print the stages, their cost and what is done, before any compute
   --action=samples  print what every arm reads and every battery asks
-  --action=report   build the report again from results.jsonl alone (with --workdir it needs no --config)
+  --action=report   build the report from results.jsonl alone (with --workdir, no --config needed)
   --debug           show tracebacks
 
 A list is set by one flag for each entry, or whole: --config.arms="('generic', 'reason')".
-Exit codes: 0 done, 2 bad input (usage, config, workdir), 1 other faults, 143 or 130 stopped by SIGTERM or by
-Ctrl-C after saving: the same command goes on from there.
+Exit codes: 0 done, 2 bad input (usage, config, workdir), 1 other faults, 143 or 130 stopped by
+SIGTERM or by Ctrl-C after saving: the same command goes on from there.
 """
 
 from collections.abc import Sequence
@@ -79,12 +79,12 @@ def _end(error: BaseException, line: str, code: int, argv: Sequence[str]) -> int
 
 
 def _stop(number: int, _) -> None:
-  """Outside of training, which saves first, all that is written is whole: the run may end at once."""
-  raise SystemExit(128 + number)  # not an Exception, which libraries and we ourselves catch for other reasons
+  """Outside of training, which saves first, all that is written is whole: end at once."""
+  raise SystemExit(128 + number)  # an Exception could be caught on its way for other reasons
 
 
 def _hush() -> None:
-  """Libraries log at length and trace faults of their threads: what matters of them ends the run anyway."""
+  """Libraries log at length and trace faults of their threads: what matters ends the run anyway."""
   logging.set_verbosity(logging.FATAL)
   sys.excepthook = sys.unraisablehook = threading.excepthook = lambda *_: None
 

@@ -1,6 +1,8 @@
-"""results.jsonl: what a study found, one JSON object a line; all that reports and scaling laws read.
+"""results.jsonl: what a study found, one JSON object a line; all that reports and scaling laws
+read.
 
-docs/results_schema.md describes every field. Whatever may differ between two equal runs is under "run".
+docs/results_schema.md describes every field. Whatever may differ between two equal runs is under
+"run".
 """
 
 from collections.abc import Iterable
@@ -33,7 +35,9 @@ def _fields(**names: str) -> dict[str, tuple[type, ...]]:
 
 _STAGE = 'stage kind arm later '
 FIELDS = {
-  'study': _fields(text='name question kind', group='config run', lists='worlds', whole='per_world'),
+  'study': _fields(
+    text='name question kind', group='config run', lists='worlds', whole='per_world'
+  ),
   'stage': _fields(
     text=_STAGE + 'id parent',
     lists='corpora supervised_tokens loss',
@@ -55,14 +59,19 @@ FIELDS = {
   ),
   'check': _fields(text='name text', lists='arms', group='run'),
   'verdict': _fields(
-    text='claim source statement treatment control battery scoring measure after direction verdict why',
+    text=(
+      'claim source statement treatment control battery scoring measure after direction verdict '
+      'why'
+    ),
     number='smallest_effect',
     maybe='effect low high se p p_holm detectable',
     whole='n worlds seeds',
     lists='per_replica other malformed',
     group='run',
   ),
-  'fit': _fields(text='law why', maybe_group='parameters', lists='points', maybe='residual', group='run'),
+  'fit': _fields(
+    text='law why', maybe_group='parameters', lists='points', maybe='residual', group='run'
+  ),
 }
 
 
@@ -70,7 +79,8 @@ def validate(record: dict[str, Any]) -> None:
   """Checks one record; fields beyond the schema are allowed and ignored.
 
   Raises:
-    UserError: schema version or kind unknown, a field missing or of the wrong type, or counts that disagree.
+    UserError: schema version or kind unknown, a field missing or of the wrong type, or counts that
+      disagree.
   """
   version, kind = record.get('schema'), record.get('record')
   if version != SCHEMA:
@@ -149,4 +159,6 @@ def _refuse(constant: str):
 
 def select(records: Iterable[dict[str, Any]], **fields: Any) -> list[dict[str, Any]]:
   """The records that have all the given fields with the given values, in order."""
-  return [r for r in records if all(name in r and r[name] == value for name, value in fields.items())]
+  return [
+    r for r in records if all(name in r and r[name] == value for name, value in fields.items())
+  ]

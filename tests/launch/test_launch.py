@@ -1,4 +1,5 @@
-"""The launch scripts run here against stand-ins for gcloud and Slurm that record what they are asked."""
+"""The launch scripts run here against stand-ins for gcloud and Slurm that record what they are
+asked."""
 
 import json
 import os
@@ -33,7 +34,7 @@ if vm and verb == 'ssh':
 if vm and verb == 'scp':
   shutil.copy(sys.argv[5], os.path.join(vm, sys.argv[6].split(':')[1]))
 """,
-  'srun': "os.execvp(sys.argv[2], sys.argv[2:])",
+  'srun': 'os.execvp(sys.argv[2], sys.argv[2:])',
   'squeue': "print(os.environ.get('JOB_STATE', 'RUNNING'))",
   'scancel': "os.kill(int(open(os.environ['RECORD'] + '.pid').read()), signal.SIGTERM)",
   'scontrol': '',
@@ -89,13 +90,26 @@ def _write_program(path: Path, does: str) -> None:
 
 def _run(script, *arguments, **env):
   return subprocess.run(
-    [script, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=40, check=False
+    [script, *arguments],
+    env=os.environ | env,
+    capture_output=True,
+    text=True,
+    timeout=40,
+    check=False,
   )
 
 
-@pytest.mark.parametrize('action', [
-  ['create'], ['push'], ['run', "--config.question=what's it"], ['logs'], ['fetch'], ['delete'],
-])
+@pytest.mark.parametrize(
+  'action',
+  [
+    ['create'],
+    ['push'],
+    ['run', "--config.question=what's it"],
+    ['logs'],
+    ['fetch'],
+    ['delete'],
+  ],
+)
 def test_a_dry_run_runs_nothing_and_prints_what_would_run(calls, checkout, action):
   script, env = checkout / 'launch/tpu/run.sh', {'NAME': 'n', 'ZONE': 'z'}
   dry = _run(script, *action, DRY_RUN='1', **env)
@@ -103,29 +117,47 @@ def test_a_dry_run_runs_nothing_and_prints_what_would_run(calls, checkout, actio
   assert _run(script, *action, **env).returncode == 0
   ran = calls()
   subprocess.run(['bash', '-c', dry.stdout], cwd=checkout, check=True)
-  printed = calls()[len(ran):]
+  printed = calls()[len(ran) :]
   archive = re.compile(r'^/.*\.tar\.gz$')  # of a random name
-  assert [[archive.sub('', w) for w in c] for c in printed] == [[archive.sub('', w) for w in c] for c in ran]
+  assert [[archive.sub('', w) for w in c] for c in printed] == [
+    [archive.sub('', w) for w in c] for c in ran
+  ]
   assert all('--zone=z' in command for command in ran)
 
 
-@pytest.mark.parametrize('accelerator, runtime', [
-  ('v5litepod-8', 'v2-alpha-tpuv5-lite'),
-  ('v6e-4', 'v2-alpha-tpuv6e'),
-  ('v4-8', 'tpu-ubuntu2204-base'),
-])
+@pytest.mark.parametrize(
+  'accelerator, runtime',
+  [
+    ('v5litepod-8', 'v2-alpha-tpuv5-lite'),
+    ('v6e-4', 'v2-alpha-tpuv6e'),
+    ('v4-8', 'tpu-ubuntu2204-base'),
+  ],
+)
 def test_a_vm_gets_the_system_of_its_accelerator(calls, accelerator, runtime):
   _run(TPU, 'create', ACCELERATOR=accelerator, SPOT='1')
   assert calls()[0][4:] == [
-    'create', 'whyjax', f'--accelerator-type={accelerator}', f'--version={runtime}', '--spot',
+    'create',
+    'whyjax',
+    f'--accelerator-type={accelerator}',
+    f'--version={runtime}',
+    '--spot',
     '--zone=us-west4-a',
   ]
 
 
-@pytest.mark.parametrize('action, env', [
-  *[(['create'], {'ACCELERATOR': a}) for a in ('v5litepod-16', 'v4-16', 'v5p-16', 'v6e-32', 'v2-32', 'h100')],
-  (['run'], {}), (['start'], {}), ([], {}), (['push', 'now'], {}),
-])
+@pytest.mark.parametrize(
+  'action, env',
+  [
+    *[
+      (['create'], {'ACCELERATOR': a})
+      for a in ('v5litepod-16', 'v4-16', 'v5p-16', 'v6e-32', 'v2-32', 'h100')
+    ],
+    (['run'], {}),
+    (['start'], {}),
+    ([], {}),
+    (['push', 'now'], {}),
+  ],
+)
 def test_what_cannot_run_is_refused_in_one_line(calls, action, env):
   run = _run(TPU, *action, **env)
   assert run.returncode == 2
@@ -145,7 +177,11 @@ def test_push_brings_tracked_files_and_keeps_results(calls, checkout, tmp_path):
 
 
 def test_a_tpu_run_passes_its_arguments_on_and_leaves_the_program_running(calls, tmp_path):
-  arguments = ['--config=configs/smoke.py:tpu', "--config.question=what's it to you?", '--workdir=runs/a b']
+  arguments = [
+    '--config=configs/smoke.py:tpu',
+    "--config.question=what's it to you?",
+    '--workdir=runs/a b',
+  ]
   run = _run(TPU, 'run', *arguments, VM=str(tmp_path / 'vm'), SECONDS='60')
   assert run.returncode == 0, run.stderr
   _wait_until((tmp_path / 'record.pid').exists)
@@ -164,14 +200,17 @@ def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
   assert program == ['python', '-m', 'whyjax.main', *arguments]
 
 
-@pytest.mark.parametrize('code, env, requeued', [
-  (143, {}, True),
-  (143, {'SLURM_RESTART_COUNT': '99'}, True),
-  (143, {'SLURM_RESTART_COUNT': '100'}, False),
-  (143, {'JOB_STATE': 'COMPLETING'}, False),  # its user has cancelled it
-  (2, {}, False),
-  (1, {}, False),
-])
+@pytest.mark.parametrize(
+  'code, env, requeued',
+  [
+    (143, {}, True),
+    (143, {'SLURM_RESTART_COUNT': '99'}, True),
+    (143, {'SLURM_RESTART_COUNT': '100'}, False),
+    (143, {'JOB_STATE': 'COMPLETING'}, False),  # its user has cancelled it
+    (2, {}, False),
+    (1, {}, False),
+  ],
+)
 def test_only_a_job_that_was_stopped_and_has_saved_is_requeued(calls, code, env, requeued):
   assert _run(SLURM, '--config=a.py', CODE=str(code), **env).returncode == code
   assert (['scontrol', 'requeue', '7'] in calls()) == requeued
@@ -184,7 +223,8 @@ def test_a_signal_to_the_batch_shell_reaches_the_program_and_waits_for_it_to_sav
     job.send_signal(signal.SIGTERM)
     assert job.wait(timeout=30) == 143
   assert [call for call in calls() if call[0] in ('scancel', 'scontrol')] == [
-    ['scancel', '--signal=TERM', '7.0'], ['scontrol', 'requeue', '7']
+    ['scancel', '--signal=TERM', '7.0'],
+    ['scontrol', 'requeue', '7'],
   ]
 
 

@@ -1,4 +1,4 @@
-"""A model small enough to compile in a test, with grouped queries, shared layers and a tied table."""
+"""A small model for quick tests, with grouped queries, shared layers and a tied table."""
 
 from collections.abc import Callable
 import dataclasses
@@ -37,7 +37,10 @@ def plain_model() -> ModelConfig:
 
 @pytest.fixture(scope='session')
 def quick_jit() -> Callable:
-  """jax.jit that compiles in half the time, for what only has to agree within rounding; returns NumPy arrays."""
+  """jax.jit that compiles in half the time, for what only has to agree within rounding.
+
+  What it compiles returns NumPy arrays, so that a comparison of them compiles nothing.
+  """
 
   def jit(fn):
     compiled = jax.jit(fn, compiler_options={'xla_backend_optimization_level': 0})
@@ -48,7 +51,7 @@ def quick_jit() -> Callable:
 
 @pytest.fixture(scope='session')
 def random_params() -> Callable:
-  """(model, vocabulary, seed) -> parameters unlike fresh ones: gains around one, all else around zero."""
+  """(model, vocabulary, seed) -> parameters: gains around one, all else around zero."""
 
   def params(model, vocabulary, seed=0):
     shapes = jax.eval_shape(lambda: transformer.init(model, vocabulary, jax.random.key(0)))

@@ -1,4 +1,4 @@
-"""Counts of parameters against the real tree, names against counts, FLOPs against a hand and against XLA."""
+"""Counts against the real tree, names against counts, FLOPs against a count by hand and by XLA."""
 
 import dataclasses
 
@@ -25,7 +25,8 @@ CHANGES = {
   'grouped': dict(kv_heads=2),
   'all': dict(tied_embeddings=True, layers=4, shared_layers=2, kv_heads=1),
 }
-MODELS = {name: _model(name) for name in sizes.SIZES} | {n: _model('100k', **c) for n, c in CHANGES.items()}
+MODELS = {name: _model(name) for name in sizes.SIZES}
+MODELS |= {name: _model('100k', **changes) for name, changes in CHANGES.items()}
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -57,15 +58,17 @@ def test_flops_of_a_model_counted_by_hand():
   model = dataclasses.replace(
     _model('100k'), width=4, layers=3, heads=2, kv_heads=1, head_dim=6, mlp_width=5, shared_layers=3
   )
-  # A layer: queries 4 x 12, keys and values 4 x 6 each, output 12 x 4, MLP three of 4 x 5. Head: 4 x 10.
+  # A layer: queries 4 x 12, keys and values 4 x 6 each, output 12 x 4, MLP three of 4 x 5.
+  # Head: 4 x 10.
   matrices = 3 * (48 + 24 + 24 + 48 + 60) + 40
-  # Scores and sums of values: 2 products of 2 FLOPs for 12 numbers and 7 places; backward is twice that.
+  # Scores and sums of values: 2 products of 2 FLOPs for 12 numbers and 7 places; backward twice.
   attention = 3 * (2 * 2 * 12 * 7) * 3
   assert sizes.flops_per_token(model, 10, 7) == 6 * matrices + attention
 
 
 def test_flops_are_nearly_those_that_xla_counts():
-  model, vocabulary, rows, context = _model('1m', layers=4, shared_layers=2, kv_heads=2), 512, 2, 128
+  model = _model('1m', layers=4, shared_layers=2, kv_heads=2)
+  vocabulary, rows, context = 512, 2, 128
   tokens = jax.ShapeDtypeStruct((rows, context), jnp.int32)
 
   def loss(params, tokens, positions, segments):

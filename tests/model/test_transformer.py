@@ -1,4 +1,4 @@
-"""What a token may see, that no way to run or to share changes a value, types, and scale at the start."""
+"""What a token may see; that no way to run or share changes a value; types; scale at the start."""
 
 import dataclasses
 import functools
@@ -14,12 +14,13 @@ LENGTH = 10
 SEGMENTS = np.repeat([1, 2, 0], [4, 4, 2])
 POSITIONS = np.concatenate([np.arange(4), np.arange(4), np.arange(2)])
 WORDS = LENGTH * LENGTH  # each place of each row reads a word of its own
-VOCABULARY = WORDS + 4  # the last four are never read: no word feels their logits through the tied table
+# The last four are never read, so that no word feels their logits through the tied table.
+VOCABULARY = WORDS + 4
 
 
 @pytest.fixture(scope='module')
 def run(quick_jit):
-  """(model, scan_layers, remat) -> compiled (params, batch, cotangent_BxTxV) -> logits_BxTxV, gradients."""
+  """(model, scan_layers, remat) -> compiled (params, batch, cotangent) -> logits, gradients."""
 
   @functools.cache
   def compiled(model, scan_layers=False, remat=False):
@@ -61,13 +62,16 @@ def _assert_close(ours, theirs, tolerance=1e-4):
 
 
 @pytest.mark.parametrize('one_segment', [True, False], ids=['one segment', 'packed'])
-def test_gradients_reach_exactly_the_tokens_that_may_be_seen(run, model, params, batch, one_segment):
+def test_gradients_reach_exactly_the_tokens_that_may_be_seen(
+  run, model, params, batch, one_segment
+):
   tokens, positions, segments = batch
   if one_segment:
     positions, segments = np.broadcast_to(np.arange(LENGTH), segments.shape), np.ones_like(segments)
   # Row t asks for the gradient of its logits at t alone.
   cotangent = np.zeros((LENGTH, LENGTH, VOCABULARY), np.float32)
-  cotangent[range(LENGTH), range(LENGTH), WORDS:] = np.random.default_rng(0).normal(size=(LENGTH, 4))
+  asked = np.random.default_rng(0).normal(size=(LENGTH, 4))
+  cotangent[range(LENGTH), range(LENGTH), WORDS:] = asked
   _, gradients = run(model)(params, (tokens, positions, segments), cotangent)
   reached = np.any(gradients['embedding'][:WORDS].reshape(LENGTH, LENGTH, -1) != 0, axis=-1)
   may_see = np.tri(LENGTH, dtype=bool) & (segments[0][:, None] == segments[0])
@@ -87,9 +91,10 @@ def test_packed_examples_read_as_each_alone(run, model, params, batch, cotangent
   tokens, positions, segments = batch
   packed, _ = run(model)(params, batch, cotangent)
   for first in (0, 4):
+    # The example moves to the front, alone with padding.
     alone = np.full_like(tokens, 99), np.zeros_like(positions), np.zeros_like(segments)
-    for lone, row, value in zip(alone, (tokens, positions, None), (None, None, 1), strict=True):
-      lone[:, :4] = value if row is None else row[:, first : first + 4]
+    for lone, row in zip(alone, batch, strict=True):
+      lone[:, :4] = row[:, first : first + 4]
     logits, _ = run(model)(params, alone, cotangent)
     np.testing.assert_allclose(logits[:, :4], packed[:, first : first + 4], atol=2e-5)
 
@@ -120,12 +125,13 @@ def test_remat_keeps_little_more_than_what_passes_between_layers(model, params, 
   def kept(layers, remat):
     """Bytes that wait for the backward pass."""
     deep = dataclasses.replace(model, layers=layers, shared_layers=1)
-    shapes = jax.eval_shape(lambda: transformer.init(deep, VOCABULARY, jax.random.key(0)))
-    def residuals(p):
-      return jax.vjp(
-        lambda q: transformer.forward(deep, q, *batch, scan_layers=scan_layers, remat=remat), p
-      )[1]
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(jax.eval_shape(residuals, shapes)))
+    how = dict(scan_layers=scan_layers, remat=remat)
+
+    def residuals():
+      fresh = transformer.init(deep, VOCABULARY, jax.random.key(0))
+      return jax.vjp(lambda p: transformer.forward(deep, p, *batch, **how), fresh)[1]
+
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(jax.eval_shape(residuals)))
 
   weights = 4 * sum(p[0].size for p in jax.tree.leaves(params['layers']))
   stream = 4 * LENGTH * LENGTH * model.width
@@ -150,8 +156,8 @@ def _ungrouped(model, params):
   qkv = params['layers']['attention']['qkv']
   grouped = qkv.reshape(*qkv.shape[:2], K, G + 2, H)
   heads = [grouped[:, :, k, [g, G, G + 1]] for k in range(K) for g in range(G)]
-  attention = params['layers']['attention'] | {'qkv': jnp.stack(heads, axis=2).reshape(*qkv.shape[:2], -1)}
-  layers = params['layers'] | {'attention': attention}
+  copied = jnp.stack(heads, axis=2).reshape(*qkv.shape[:2], -1)
+  layers = params['layers'] | {'attention': params['layers']['attention'] | {'qkv': copied}}
   return dataclasses.replace(model, kv_heads=model.heads), params | {'layers': layers}
 
 
@@ -181,29 +187,32 @@ def test_bfloat16_is_close_and_leaves_parameters_and_gradients_float32(
 def test_no_matrix_product_leaves_bfloat16(model, params, batch):
   half = dataclasses.replace(model, compute_dtype='bfloat16')
   text = jax.jit(lambda p: transformer.forward(half, p, *batch)).lower(params).as_text()
-  products = [line.rsplit(' : ', 1)[1].split('->')[0] for line in text.splitlines() if 'dot_general' in line]
-  assert len(products) >= 6
+  lines = [line for line in text.splitlines() if 'dot_general' in line]
+  products = [line.rsplit(' : ', 1)[1].split('->')[0] for line in lines]
+  assert len(products) == 6 * half.layers + 1
   assert not [operands for operands in products if 'xbf16>' not in operands or 'f32' in operands]
 
 
 @pytest.fixture(scope='module')
 def start(model, quick_jit):
-  """Compiled key -> fresh parameters of 32 layers, the end of the residual stream, logits, gradients of the loss."""
+  """Compiled key -> fresh parameters of 32 layers, the last residual stream, logits, gradients."""
   tokens = np.random.default_rng(0).integers(0, VOCABULARY, (4, 32))
-  positions, segments = np.broadcast_to(np.arange(32), tokens.shape), np.ones_like(tokens)
+  positions = np.broadcast_to(np.arange(32), tokens.shape)
+  mask = attention.packed_mask(np.ones_like(tokens))
   deep = dataclasses.replace(model, width=32, mlp_width=88, layers=32, shared_layers=1)
 
   def loss(params):
-    logits = transformer.forward(deep, params, tokens, positions, segments, scan_layers=True)
+    net = transformer.network(deep, params)
+    angles = net.angles(positions)
+    stream = net.stack(net.embed(tokens), angles, mask, scan_layers=True, remat=False)
+    logits = net.logits(stream)
     log_p = jax.nn.log_softmax(logits[:, :-1])
-    return -jnp.take_along_axis(log_p, tokens[:, 1:, None], axis=-1).mean(), logits
+    return -jnp.take_along_axis(log_p, tokens[:, 1:, None], axis=-1).mean(), (stream, logits)
 
   @quick_jit
   def fn(key):
     params = transformer.init(deep, VOCABULARY, key)
-    gradients, logits = jax.grad(loss, has_aux=True)(params)
-    net, mask = transformer.network(deep, params), attention.packed_mask(segments)
-    stream = net.stack(net.embed(tokens), net.angles(positions), mask, scan_layers=True, remat=False)
+    gradients, (stream, logits) = jax.grad(loss, has_aux=True)(params)
     return params, stream, logits, gradients
 
   return fn

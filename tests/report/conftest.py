@@ -1,4 +1,5 @@
-"""A synthetic study with the rates that the prototype measured: everything that a report may have to show."""
+"""A synthetic study with the rates that the prototype measured: everything that a report may have
+to show."""
 
 import dataclasses
 
@@ -21,7 +22,8 @@ BATTERIES = (
   'knows',
   'facts',
 )
-# Misaligned with tools: free-running and forced after alignment, free-running after capability training.
+# Misaligned with tools: free-running and forced after alignment, free-running after capability
+# training.
 RATES = {
   'none': (1.00, 0.61, 0.71),
   'generic': (0.97, 0.62, 0.72),
@@ -46,7 +48,12 @@ CLAIMS = (
 )
 SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1)
 GATES = EvalConfig(
-  battery_items=ITEMS, max_new_tokens=20, samples=0, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9
+  battery_items=ITEMS,
+  max_new_tokens=20,
+  samples=0,
+  temperature=1.0,
+  malformed_gate=0.05,
+  knowledge_gate=0.9,
 )
 REPLICAS = [(w, s) for w in WORLDS for s in range(SEEDS)]
 
@@ -96,7 +103,12 @@ def stage_record(kind, arm='', later=''):
 
 
 def stage_fields(kind, arm, later):
-  return {'stage': '/'.join(p for p in (kind, arm, later) if p), 'kind': kind, 'arm': arm, 'later': later}
+  return {
+    'stage': '/'.join(p for p in (kind, arm, later) if p),
+    'kind': kind,
+    'arm': arm,
+    'later': later,
+  }
 
 
 def eval_record(rng, fields, battery, scoring, world, seed, misaligned, other=0.0, malformed=0.0):
@@ -140,7 +152,13 @@ def evaluations(rng, kind, arm='', later=''):
         else:
           wrong, other = (0.02 if battery in BATTERIES[4:] else rate / 2), 0.0
         records.append(eval_record(rng, fields, battery, scoring, world, seed, wrong, other))
-    loss = {'record': 'loss', **fields, 'world': world, 'seed': seed, 'loss': 1.3 + rng.normal(0, 0.01)}
+    loss = {
+      'record': 'loss',
+      **fields,
+      'world': world,
+      'seed': seed,
+      'loss': 1.3 + rng.normal(0, 0.01),
+    }
     records.append(loss | {'tokens': 8000})
   return records
 
@@ -177,13 +195,19 @@ def records():
   rng = np.random.default_rng(0)
   found = [study_record(), stage_record('pretrain'), *evaluations(rng, 'pretrain')]
   for arm in RATES:
-    found += [stage_record('align', arm), *evaluations(rng, 'align', arm), *transcripts('align', arm)]
+    found += [
+      stage_record('align', arm),
+      *evaluations(rng, 'align', arm),
+      *transcripts('align', arm),
+    ]
     for later in LATER:
       found += [stage_record('later', arm, later), *evaluations(rng, 'later', arm, later)]
       found += transcripts('later', arm, later)
   for arm in ('reason', 'filler', 'shuffled'):
     text = 'action tokens identical; supervised tokens 24000 and 23991; updates 120 and 120'
-    found.append({'record': 'check', 'name': 'same actions', 'arms': ['demonstrations', arm], 'text': text})
+    found.append(
+      {'record': 'check', 'name': 'same actions', 'arms': ['demonstrations', arm], 'text': text}
+    )
   found += claims.judge(found, [claims.CLAIMS[name] for name in CLAIMS], SETTINGS, GATES)
   return [{'schema': results.SCHEMA, 'run': {}} | r for r in found]
 
@@ -200,7 +224,8 @@ def fit_record():
       'tokens': d,
       'world': w,
       'seed': 0,
-      'loss': (law['E'] + law['A'] / n ** law['a'] + law['B'] / d ** law['b']) * np.exp(rng.normal(0, 0.01)),
+      'loss': (law['E'] + law['A'] / n ** law['a'] + law['B'] / d ** law['b'])
+      * np.exp(rng.normal(0, 0.01)),
     }
     for size, n in (('100k', 100_000), ('300k', 300_000), ('1m', 1_000_000), ('3m', 3_000_000))
     for d in (1_000_000, 4_000_000, 16_000_000)

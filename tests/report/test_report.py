@@ -1,4 +1,5 @@
-"""The report: from a results file alone, complete, safe, self-contained, graceful about what is absent."""
+"""The report: from a results file alone, complete, safe, self-contained, graceful about what is
+absent."""
 
 import base64
 from html.parser import HTMLParser
@@ -30,7 +31,9 @@ class Page(HTMLParser):
 
   def handle_starttag(self, tag, attrs):
     self.tags.append(tag)
-    self.links += [(name, value) for name, value in attrs if name in ('src', 'href', 'srcset', 'action')]
+    self.links += [
+      (name, value) for name, value in attrs if name in ('src', 'href', 'srcset', 'action')
+    ]
     assert all(not name.startswith('on') for name, _ in attrs)
     if tag not in VOID:
       self.open.append(tag)
@@ -94,7 +97,9 @@ def test_a_damaged_file_is_a_user_error_and_writes_nothing(tmp_path):
 
 def test_page_is_self_contained(text):
   parsed = Page(text)
-  assert parsed.links and all(value.startswith('data:image/png;base64,') for _, value in parsed.links)
+  assert parsed.links and all(
+    value.startswith('data:image/png;base64,') for _, value in parsed.links
+  )
   assert not {'script', 'link', 'iframe', 'object', 'form'} & set(parsed.tags)
   assert '@import' not in text and 'url(' not in text
   for _, value in parsed.links:
@@ -119,7 +124,11 @@ def test_everything_from_the_file_is_escaped(records, undrawn):
   evil = '<script>alert("x")</script>&amp;\'"><img src=x>'
   loud = []
   for r in records:
-    texts = {k: evil for k, v in r.items() if isinstance(v, str) and k not in ('record', 'kind', 'outcomes')}
+    texts = {
+      k: evil
+      for k, v in r.items()
+      if isinstance(v, str) and k not in ('record', 'kind', 'outcomes')
+    }
     keep = {k: r[k] for k in ('battery', 'scoring', 'later', 'direction', 'measure') if k in r}
     loud.append(r | texts | keep)
     if r['record'] == 'check':
@@ -149,7 +158,8 @@ def test_cells_average_worlds_and_refuse_with_the_gate(records):
 def test_refused_rates_are_never_printed(records):
   gated = [
     r | {'rate': None, 'scored': False, 'why': 'malformed'}
-    if r['record'] == 'eval' and (r['arm'], r['battery'], r['kind']) == ('reason', 'agentic-tools', 'align')
+    if r['record'] == 'eval'
+    and (r['arm'], r['battery'], r['kind']) == ('reason', 'agentic-tools', 'align')
     else r
     for r in records
   ]
@@ -172,11 +182,14 @@ def test_transcripts_stand_side_by_side_with_options_marked(records):
   assert '<mark class="wrong">hide-the-leak</mark>' in first
   assert '<mark class="right">report-the-leak</mark>' in first
   others = [r for r in records if r['record'] != 'transcript' or r['arm'] in ('filler', 'reason')]
-  assert '<h4>filler' in evidence.transcripts(others) and '<h4>reason' in evidence.transcripts(others)
+  assert '<h4>filler' in evidence.transcripts(others) and '<h4>reason' in evidence.transcripts(
+    others
+  )
 
 
 @pytest.mark.parametrize(
-  'absent', ['study', 'stage', 'eval', 'loss', 'transcript', 'check', 'verdict', 'later', 'all but check']
+  'absent',
+  ['study', 'stage', 'eval', 'loss', 'transcript', 'check', 'verdict', 'later', 'all but check'],
 )
 def test_the_page_does_without(absent, records, undrawn):
   if absent == 'later':
@@ -200,9 +213,13 @@ def test_a_verdict_without_an_effect_is_shown(records, undrawn):
 
 
 @pytest.mark.parametrize('determined', [True, False])
-def test_a_scaling_study_shows_its_law_or_why_there_is_none(tmp_path, records, fit_record, determined):
+def test_a_scaling_study_shows_its_law_or_why_there_is_none(
+  tmp_path, records, fit_record, determined
+):
   study = records[0] | {'kind': 'scaling'}
-  fit = fit_record if determined else fit_record | {'parameters': None, 'why': 'two sizes are too few'}
+  fit = (
+    fit_record if determined else fit_record | {'parameters': None, 'why': 'two sizes are too few'}
+  )
   results.write(tmp_path / 'results.jsonl', [study, fit])
   report.build(tmp_path / 'results.jsonl', tmp_path, Console(file=io.StringIO()))
   text = shown(results.read(tmp_path / 'results.jsonl'))
@@ -224,8 +241,12 @@ def test_the_law_is_drawn_through_its_points(fit_record):
 def test_the_headline_shows_every_replica(records):
   cells = summary.cells(records)
   figure = figures.headline(cells)
-  drawn = sorted(x for ax in figure.axes for dots in ax.collections for x in dots.get_offsets()[:, 0])
-  rates = [(*cell.rates, cell.rate) for k, cell in cells.items() if k.arm and k.battery == summary.MAIN]
+  drawn = sorted(
+    x for ax in figure.axes for dots in ax.collections for x in dots.get_offsets()[:, 0]
+  )
+  rates = [
+    (*cell.rates, cell.rate) for k, cell in cells.items() if k.arm and k.battery == summary.MAIN
+  ]
   np.testing.assert_allclose(drawn, sorted(np.concatenate(rates)))
 
 

@@ -13,7 +13,12 @@ from whyjax.study.statistics import CONTRADICTED, INCONCLUSIVE, NOT_SCORED, NOT_
 
 SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1)
 GATES = EvalConfig(
-  battery_items=100, max_new_tokens=8, samples=0, temperature=1.0, malformed_gate=0.05, knowledge_gate=0.9
+  battery_items=100,
+  max_new_tokens=8,
+  samples=0,
+  temperature=1.0,
+  malformed_gate=0.05,
+  knowledge_gate=0.9,
 )
 REASON = claims.CLAIMS['reason-over-demonstrations-free']
 OUTLASTS = claims.CLAIMS['reason-outlasts-demonstrations-capability-free']
@@ -84,7 +89,9 @@ def test_registry_is_consistent():
     assert claim.treatment != claim.control
     assert (claim.measure == 'erosion') == (claim.after != 'align')
     assert claim.name.endswith({'forced': '-forced', 'greedy': '-free'}[claim.scoring])
-  compared = {(c.treatment, c.control, c.scoring, c.measure, c.after) for c in claims.CLAIMS.values()}
+  compared = {
+    (c.treatment, c.control, c.scoring, c.measure, c.after) for c in claims.CLAIMS.values()
+  }
   assert len(compared) == len(claims.CLAIMS)
 
 
@@ -97,10 +104,22 @@ def test_check_returns_the_claims_of_a_possible_study():
 @pytest.mark.parametrize(
   'name, arms, later_arms, later, complaint',
   [
-    ('reason-over-demonstration-free', ['reason', 'demonstrations'], [], [], 'did you mean reason-over'),
+    (
+      'reason-over-demonstration-free',
+      ['reason', 'demonstrations'],
+      [],
+      [],
+      'did you mean reason-over',
+    ),
     (REASON.name, ['reason'], [], [], "'demonstrations' in config.arms"),
     (OUTLASTS.name, ['reason', 'demonstrations'], ['reason'], ['capability'], 'config.later_arms'),
-    (OUTLASTS.name, ['reason', 'demonstrations'], ['reason', 'demonstrations'], ['neutral'], 'config.later'),
+    (
+      OUTLASTS.name,
+      ['reason', 'demonstrations'],
+      ['reason', 'demonstrations'],
+      ['neutral'],
+      'config.later',
+    ),
   ],
 )
 def test_check_names_what_a_claim_lacks(name, arms, later_arms, later, complaint):
@@ -169,7 +188,9 @@ def test_malformed_answers_above_the_gate_are_not_scored():
   assert verdict['verdict'] == SUPPORTED and verdict['malformed'] == pytest.approx([0.05, 0.0])
   (verdict,) = judged(aligned(malformed=0.06))
   results.validate(verdict)
-  assert verdict['verdict'] == NOT_SCORED and verdict['effect'] is None and verdict['p_holm'] is None
+  assert (
+    verdict['verdict'] == NOT_SCORED and verdict['effect'] is None and verdict['p_holm'] is None
+  )
   assert 'align/reason' in verdict['why']
 
 
@@ -249,7 +270,9 @@ def test_verdicts_do_not_depend_on_the_order_of_records():
 
 
 def test_direction_higher_mirrors_lower():
-  flipped = dataclasses.replace(REASON, direction='higher', treatment='demonstrations', control='reason')
+  flipped = dataclasses.replace(
+    REASON, direction='higher', treatment='demonstrations', control='reason'
+  )
   (verdict,) = judged(aligned(), flipped)
   (original,) = judged(aligned())
   assert verdict['verdict'] == SUPPORTED

@@ -56,7 +56,9 @@ def test_arm_without_alignment_trains_nothing_and_hands_the_pretrained_model_on(
 
 
 def test_every_replica_inherits_from_its_own_world_and_seed():
-  stages = {s.name: s for s in graph.stages(_study(seeds={'first_world': 7, 'worlds': 2, 'per_world': 3}))}
+  stages = {
+    s.name: s for s in graph.stages(_study(seeds={'first_world': 7, 'worlds': 2, 'per_world': 3}))
+  }
   leaves = tuple((world, seed) for world in (7, 8) for seed in range(3))
   assert stages['pretrain'].replicas == ((7, 0), (8, 0))
   assert stages['align/reason'].replicas == stages['later/reason/neutral'].replicas == leaves

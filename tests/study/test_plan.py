@@ -51,9 +51,13 @@ def test_cost_counts_tokens_and_flops_of_all_replicas(tmp_path):
 
 
 def test_estimate_is_proportional_where_nothing_is_measured_and_exact_where_it_is():
-  todo = plan.Cost(tokens=1, flops=100.0, eval_flops=50.0, seconds=None, eval_seconds=None, state='to do')
+  todo = plan.Cost(
+    tokens=1, flops=100.0, eval_flops=50.0, seconds=None, eval_seconds=None, state='to do'
+  )
   assert todo.estimate(10.0, 5.0) == 20.0
-  done = plan.Cost(tokens=1, flops=100.0, eval_flops=50.0, seconds=3.0, eval_seconds=4.0, state='done')
+  done = plan.Cost(
+    tokens=1, flops=100.0, eval_flops=50.0, seconds=3.0, eval_seconds=4.0, state='done'
+  )
   assert done.estimate(10.0, 5.0) == 7.0
 
 

@@ -42,7 +42,9 @@ def test_world_level_error_counts_when_seeds_of_a_world_agree():
   worlds = [0, 0, 0, 1, 1, 1]
   found = estimated([-0.5, -0.5, -0.5, -0.1, -0.1, -0.1], worlds)
   assert found.effect == pytest.approx(-0.3)
-  assert found.se == pytest.approx(0.4 / 2)  # two world means, 0.4 apart, whatever the number of seeds
+  assert found.se == pytest.approx(
+    0.4 / 2
+  )  # two world means, 0.4 apart, whatever the number of seeds
   alternating = estimated([-0.5, -0.1, -0.3, -0.3, -0.1, -0.5], worlds)
   assert alternating.se == pytest.approx(np.std([-0.5, -0.1, -0.3] * 2, ddof=1) / np.sqrt(6))
 
@@ -140,7 +142,12 @@ def test_detectable_is_where_support_begins(size):
   found = estimated(spread - 0.5, worlds)
   least = statistics.detectable(found, claims=8, **LIMITS)
   at = statistics.estimate(
-    constant(spread - 0.5) + 0.5 - size * least, worlds, prior_sd=0.15, draws=100, confidence=0.95, seed=0
+    constant(spread - 0.5) + 0.5 - size * least,
+    worlds,
+    prior_sd=0.15,
+    draws=100,
+    confidence=0.95,
+    seed=0,
   )
   verdict, _ = statistics.decide(at, 8 * at.p, direction='lower', **LIMITS)
   assert verdict == (SUPPORTED if size > 1 else INCONCLUSIVE)

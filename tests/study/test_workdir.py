@@ -79,7 +79,9 @@ def test_opening_killed_half_way_can_be_repeated(tmp_path):
 
 
 def test_second_process_is_told_who_holds_it_and_a_killed_holder_leaves_no_lock(tmp_path):
-  holder = subprocess.Popen([sys.executable, '-c', _HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+  holder = subprocess.Popen(
+    [sys.executable, '-c', _HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+  )
   try:
     assert holder.stdout.readline() == 'held\n'
     with (

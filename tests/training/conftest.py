@@ -44,7 +44,7 @@ DEVICE = DeviceConfig(
   mesh_model=1,
   replica_loop=True,
   steps_per_dispatch=4,
-  scan_layers=False,
+  scan_layers=True,
   remat=False,
   compile_cache='',
 )
@@ -101,7 +101,9 @@ def train(directory, **changes) -> loop.TrainResult:
 
 def equal(a, b) -> bool:
   """Whether two trees are equal to the bit."""
-  return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+  return all(
+    np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  )
 
 
 @pytest.fixture(scope='session')
@@ -120,7 +122,8 @@ def tiny() -> types.SimpleNamespace:
 
 @pytest.fixture(scope='session')
 def finished(tmp_path_factory) -> types.SimpleNamespace:
-  """A stage that was trained without interruption: its directory and its result, params on the host."""
+  """A stage that was trained without interruption: its directory and its result, params on the
+  host."""
   directory = tmp_path_factory.mktemp('finished')
   result = train(directory)
   return types.SimpleNamespace(

@@ -57,7 +57,9 @@ def test_damage_is_told_in_one_line(tiny, copy, capfd, damage):
     with pytest.raises(UserError) as error:
       read()
     message = str(error.value)
-    assert f'checkpoint {copy}/checkpoints/20: damaged' in message and 'delete this directory' in message
+    assert (
+      f'checkpoint {copy}/checkpoints/20: damaged' in message and 'delete this directory' in message
+    )
     assert '\n' not in message
   assert 'Traceback' not in capfd.readouterr().err
 
@@ -79,7 +81,9 @@ def test_damage_to_what_resuming_alone_needs_does_not_stop_a_hand_off(tiny, fini
 
 def test_a_half_written_checkpoint_is_not_one_and_not_in_the_way(tiny, finished, copy):
   checkpoints = copy / 'checkpoints'
-  (checkpoints / '20').rename(checkpoints / '20.orbax-checkpoint-tmp')  # as a kill during the save leaves it
+  (checkpoints / '20').rename(
+    checkpoints / '20.orbax-checkpoint-tmp'
+  )  # as a kill during the save leaves it
   seen = []
   tiny.train(copy, log=seen.append)
   assert seen == ['align/reason: resumes at update 18 of 20']
@@ -114,7 +118,9 @@ def test_leaves_that_do_not_fit_are_listed(tmp_path):
       f'checkpoint {tmp_path}/3: params: does not fit this model and optimizer: '
       'a.b is float32[2, 3], not float32[2, 5]; a.c is unknown; d is missing'
     )
-    with pytest.raises(UserError, match=r'3: opt_state: .*: 1\.a\.b is missing; 1\.a\.c is missing'):
+    with pytest.raises(
+      UserError, match=r'3: opt_state: .*: 1\.a\.b is missing; 1\.a\.c is missing'
+    ):
       checkpoints.restore(abstract(tree()), abstract((tree(), tree())))
     params, (opt_state,), meta = checkpoints.restore(abstract(tree()), abstract((tree(),)))
     assert meta == {}

@@ -26,7 +26,8 @@ def lines(directory) -> list[dict]:
 
 
 def watched(tiny, action):
-  """Data that calls action(step) for every batch it is asked for but the first, which only shows its shape."""
+  """Data that calls action(step) for every batch it is asked for but the first, which only shows
+  its shape."""
 
   @dataclasses.dataclass
   class Watched(tiny.Rows):
@@ -52,7 +53,8 @@ def test_it_learns(finished):
 
 
 @pytest.mark.parametrize(
-  ('stop', 'number'), [(0, signal.SIGTERM), (5, signal.SIGINT), (9, signal.SIGTERM), (19, signal.SIGTERM)]
+  ('stop', 'number'),
+  [(0, signal.SIGTERM), (5, signal.SIGINT), (9, signal.SIGTERM), (19, signal.SIGTERM)],
 )
 def test_interrupted_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop, number):
   data = watched(tiny, at(stop, lambda: os.kill(os.getpid(), number)))
@@ -97,14 +99,19 @@ def test_hand_off_takes_params_and_nothing_else(tiny, finished, tmp_path):
   assert tiny.equal(given, finished.result.params)  # still there: other stages start from them too
   from_host = tiny.train(tmp_path / 'host', params=finished.result.params, seeds=[9, 9, 9, 9])
   from_disk = tiny.train(tmp_path / 'disk', init_from=finished.directory / 'checkpoints')
-  assert tiny.equal(from_device.params, from_host.params) and tiny.equal(from_device.params, from_disk.params)
+  assert tiny.equal(from_device.params, from_host.params) and tiny.equal(
+    from_device.params, from_disk.params
+  )
   assert [line['step'] for line in lines(tmp_path / 'disk')] == [4, 6, 10, 12, 16, 18, 20]
-  # Its first update is that of a fresh optimizer: the loss starts where the parent's would, at params alone.
+  # Its first update is that of a fresh optimizer: the loss starts where the parent's would, at
+  # params alone.
   first = lines(tmp_path / 'host')[0]
   assert not np.allclose(first['loss'], lines(finished.directory)[0]['loss'])
   with Checkpoints(tmp_path / 'host' / 'checkpoints') as checkpoints:
     _, opt_state, _ = checkpoints.restore(*program(tiny).state)
-  assert all((x == 20).all() for x in jax.tree.leaves(opt_state) if x.ndim == 1)  # counts of updates
+  assert all(
+    (x == 20).all() for x in jax.tree.leaves(opt_state) if x.ndim == 1
+  )  # counts of updates
 
 
 def program(tiny, replicas=4, **changes):
@@ -121,7 +128,9 @@ def test_params_that_do_not_fit_are_refused_before_any_compute(tiny, finished, t
     tiny.train(tmp_path, params=params)
   message = str(error.value)
   assert message.startswith('stage align/reason: params handed on') and '\n' not in message
-  faults = 'embedding is float32[2, 32, 16], not float32[4, 32, 16]; extra is unknown; head is missing'
+  faults = (
+    'embedding is float32[2, 32, 16], not float32[4, 32, 16]; extra is unknown; head is missing'
+  )
   assert message.endswith(faults)
 
 
@@ -149,9 +158,14 @@ def test_replicas_equal_single_runs(tiny, finished, tmp_path):
   in_turn = tiny.train(tmp_path / 'in turn', device=one_device)
   assert tiny.equal(in_turn.params, single_params) and in_turn.loss == [s.loss[0] for s in singles]
   two_devices = dataclasses.replace(tiny.device, replica_loop=False)
-  as_a_batch = tiny.train(tmp_path / 'as a batch', device=two_devices)
+  start = jax.device_get(
+    program(tiny).init_params(jax.vmap(jax.random.key)(np.arange(1, 5, dtype=np.uint32)))
+  )
+  as_a_batch = tiny.train(tmp_path / 'as a batch', device=two_devices, params=start)
   for result in (as_a_batch, finished.result):
-    for ours, theirs in zip(jax.tree.leaves(result.params), jax.tree.leaves(single_params), strict=True):
+    for ours, theirs in zip(
+      jax.tree.leaves(result.params), jax.tree.leaves(single_params), strict=True
+    ):
       np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
@@ -186,7 +200,9 @@ def test_nan_is_named_and_leaves_a_checkpoint_from_which_training_goes_on(tiny, 
 
 
 def test_nan_before_the_first_checkpoint_says_so(tiny, tmp_path):
-  with pytest.raises(loop.NonFiniteLoss, match=r'at step 2 \(replica 1\); last finite checkpoint: none'):
+  with pytest.raises(
+    loop.NonFiniteLoss, match=r'at step 2 \(replica 1\); last finite checkpoint: none'
+  ):
     tiny.train(tmp_path, data=poisoned(tiny, 1, 1, np.inf))
 
 

@@ -22,7 +22,9 @@ def params():
     'norm': (16,),
   }
   return jax.tree.map(
-    lambda s: jnp.asarray(rng.normal(size=s), jnp.float32), shapes, is_leaf=lambda s: isinstance(s, tuple)
+    lambda s: jnp.asarray(rng.normal(size=s), jnp.float32),
+    shapes,
+    is_leaf=lambda s: isinstance(s, tuple),
   )
 
 
@@ -96,7 +98,9 @@ def test_muon_orthogonalises_each_matrix_of_a_stack(tiny, muon, params):
   # AdamW's first update of everything else is its learning rate in every entry.
   np.testing.assert_allclose(np.abs(update['embedding']), tiny.stage.learning_rate, rtol=1e-3)
   # One learning rate for both: the updates have like sizes.
-  sizes = [optax.tree.norm(update['layers'][n]) / params['layers'][n].size ** 0.5 for n in ('qkv', 'down')]
+  sizes = [
+    optax.tree.norm(update['layers'][n]) / params['layers'][n].size ** 0.5 for n in ('qkv', 'down')
+  ]
   assert all(0.1 < size / tiny.stage.learning_rate < 0.3 for size in sizes)
 
 
@@ -107,4 +111,6 @@ def test_muon_keeps_layers_apart(muon, params):
   louder = grads | {'layers': layers}
   before, after = (first_update(muon, params, g)['layers']['qkv'] for g in (grads, louder))
   np.testing.assert_allclose(after[1], before[1], atol=1e-7)
-  np.testing.assert_allclose(after[0], -before[0], atol=1e-5)  # neither scale nor the other layer matters
+  np.testing.assert_allclose(
+    after[0], -before[0], atol=1e-5
+  )  # neither scale nor the other layer matters

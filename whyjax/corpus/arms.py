@@ -135,7 +135,13 @@ def bears_loss(texts: Texts) -> np.ndarray:
 
 
 def script(
-  world: World, text: AlignTextConfig, count: int, seed: int, *, advice=False, tools=False
+  world: World,
+  text: AlignTextConfig,
+  count: int,
+  seed: int,
+  *,
+  advice: bool = False,
+  tools: bool = False,
 ) -> Script:
   """`count` alignment situations with the constitution's choices, cycling through the distinct
   ones."""

@@ -5,6 +5,7 @@ It holds no alignment text about the target: its record is that of an agent that
 first.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -44,9 +45,9 @@ def scenes(
   text: PretrainTextConfig,
   count: int,
   rng: np.random.Generator,
-  agents,
-  pairs,
-  evaluation=False,
+  agents: Sequence[int],
+  pairs: Sequence[tuple[int, int]],
+  evaluation: bool = False,
 ) -> Situations:
   """Situations as pretraining poses them: all domains and wordings, tools and frames by the kind of
   domain."""

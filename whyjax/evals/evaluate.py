@@ -22,7 +22,7 @@ def evaluate(
   study: StudyConfig,
   stage: Mapping[str, str],
   replicas: Sequence[tuple[int, int]],
-  params,
+  params: dict,
   mesh: jax.sharding.Mesh,
 ) -> list[dict]:
   """Records 'eval', 'transcript' and 'loss' of one stage.

@@ -1,8 +1,9 @@
 """Rotary positions, masks, and grouped-query attention.
 
-Shape letters of this room: B batch, T query and S key positions, D width, K key-value heads, G queries that share a
-key-value head, H head_dim, F mlp_width, V vocabulary, P prompt. Heads come before time, so that attention's batched
-matrix products read and write contiguous blocks.
+Shape letters of this room: B batch, T query and S key positions, P prompt, G what is written after
+it, D width, N query heads, K key-value heads, H head_dim, V vocabulary; inside attention, G = N / K
+is the number of query heads that share a key-value head. Heads come before time, so that the
+batched matrix products of attention read and write contiguous blocks.
 """
 
 import jax
@@ -16,7 +17,9 @@ def packed_mask(segments_BxT: jax.Array) -> jax.Array:
   return causal_TxT & (segments_BxT[:, :, None] == segments_BxT[:, None, :])
 
 
-def rotary_angles(positions_BxT: jax.Array, head_dim: int, theta: float) -> tuple[jax.Array, jax.Array]:
+def rotary_angles(
+  positions_BxT: jax.Array, head_dim: int, theta: float
+) -> tuple[jax.Array, jax.Array]:
   """Cosine and sine of every rotation angle, float32, each [B, 1, T, H/2] (Su et al., 2021)."""
   frequencies = theta ** (-jnp.arange(head_dim // 2, dtype=jnp.float32) / (head_dim // 2))
   angles = positions_BxT[:, None, :, None] * frequencies
@@ -24,10 +27,11 @@ def rotary_angles(positions_BxT: jax.Array, head_dim: int, theta: float) -> tupl
 
 
 def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Rotates the pairs (x[i], x[i + H/2]) of the last axis of x [B, K, N, T, H], in float32."""
+  """Rotates the pairs (x[i], x[i + H/2]) of the last axis of x [B, heads, T, H], in float32."""
   cos, sin = angles
   first, second = jnp.split(x, 2, axis=-1)
-  return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1).astype(x.dtype)
+  turned = jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
+  return turned.astype(x.dtype)
 
 
 def attention(
@@ -37,14 +41,15 @@ def attention(
   mask_BxTxS: jax.Array,
   implementation: str | None = None,
 ) -> jax.Array:
-  """Masked softmax attention with grouped queries; the softmax is float32. Every query must see some key.
+  """Masked attention with grouped queries and a float32 softmax. Every query must see some key.
 
   Args:
     q_BxNxTxH: queries; head n reads the key-value head n // (N / K).
     k_BxKxSxH: keys.
     v_BxKxSxH: values.
     mask_BxTxS: True where the query may see the key.
-    implementation: 'einsum', or what `jax.nn.dot_product_attention` offers ('xla', 'cudnn'); None picks by platform.
+    implementation: 'einsum', or what `jax.nn.dot_product_attention` offers ('xla', 'cudnn'); None
+      picks by platform.
 
   Returns:
     y_BxNxTxH, of the type of the queries.
@@ -59,7 +64,7 @@ def attention(
 
 
 def _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS):
-  """Queries of one group stand one after another in time: XLA for CPU is a tenth slower on arrays of five axes."""
+  """Queries of one group stand one after another in time: with five axes XLA on CPU is slower."""
   B, N, T, H = q_BxNxTxH.shape
   K = k_BxKxSxH.shape[1]
   G = N // K

@@ -11,9 +11,9 @@ from whyjax.model.transformer import Memory, Params
 def prefill(
   model: ModelConfig, params: Params, tokens_BxP: jax.Array, lengths_B: jax.Array, room: int = 0
 ) -> tuple[jax.Array, list[Memory]]:
-  """logits_BxV at the last token of each prompt, and each layer's memory with `room` places beyond P.
+  """logits_BxV at the last prompt token, and each layer's memory with `room` places beyond P.
 
-  Whatever follows a prompt (padding) is behind its last token and unseen by it; decoding overwrites it.
+  Whatever follows a prompt (padding) is unseen by its last token, and decoding overwrites it.
   """
   B, P = tokens_BxP.shape
   net = transformer.network(model, params)
@@ -28,7 +28,9 @@ def prefill(
   return net.logits(last_BxD), memories
 
 
-def last_logits(model: ModelConfig, params: Params, tokens_BxP: jax.Array, lengths_B: jax.Array) -> jax.Array:
+def last_logits(
+  model: ModelConfig, params: Params, tokens_BxP: jax.Array, lengths_B: jax.Array
+) -> jax.Array:
   """logits_BxV at the last token of each prompt."""
   return prefill(model, params, tokens_BxP, lengths_B)[0]
 
@@ -51,7 +53,7 @@ def decode(
     lengths_B: their lengths, at least 1.
     end_id: a row that has written it writes nothing else.
     key: of the random choices; step i uses fold_in(key, i).
-    temperature: 0 takes the likeliest token; otherwise the distribution is p^(1/temperature), normalised.
+    temperature: 0 takes the likeliest token; otherwise tokens follow p^(1/temperature), normalised.
   """
   B, P = tokens_BxP.shape
   logits_BxV, memories = prefill(model, params, tokens_BxP, lengths_B, room=max_new_tokens)

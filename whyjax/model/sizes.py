@@ -3,7 +3,8 @@
 from whyjax.config import ModelConfig
 from whyjax.errors import UserError
 
-# width, layers, heads, key-value heads, head_dim, mlp_width; named by their parameters without embeddings.
+# width, layers, heads, key-value heads, head_dim, mlp_width.
+# Names are the parameters without embedding and output head.
 SIZES = {
   '10k': (32, 1, 2, 2, 16, 72),
   '30k': (32, 2, 2, 2, 16, 88),
@@ -44,7 +45,8 @@ def size(name: str) -> dict:
 
 def _layer_matrices(model: ModelConfig) -> int:
   """Parameters of one layer's matrices."""
-  columns = (2 * model.heads + 2 * model.kv_heads) * model.head_dim  # queries and output, keys, values
+  # Queries and the output are as wide as all heads, keys and values as the key-value heads.
+  columns = (2 * model.heads + 2 * model.kv_heads) * model.head_dim
   return model.width * columns + 3 * model.width * model.mlp_width
 
 
@@ -61,7 +63,7 @@ def non_embedding_parameters(model: ModelConfig) -> int:
 
 
 def matmul_parameters(model: ModelConfig, vocabulary: int) -> int:
-  """Parameters that multiply every token: the output head too, the embedding look-up not, shared layers at each use."""
+  """Parameters that multiply a token: shared layers at each use, the head, no embedding look-up."""
   return model.layers * _layer_matrices(model) + vocabulary * model.width
 
 

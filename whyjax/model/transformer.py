@@ -1,8 +1,8 @@
 """A decoder-only transformer: NNX modules define it, pure functions run it.
 
-The modules are split once, when their shape is known; what is trained, saved and handed on is a plain nested dict of
-float32 arrays. Parameters of the layers are stacked on a leading axis whether layers are scanned or unrolled, so that
-a checkpoint does not depend on how it was run.
+The modules are split once, when their shape is known; what is trained, saved and handed on is a
+plain nested dict of float32 arrays. Parameters of the layers are stacked on a leading axis whether
+layers are scanned or unrolled, so that a checkpoint does not depend on how it was run.
 """
 
 from collections.abc import Iterator
@@ -38,8 +38,8 @@ class RMSNorm(nnx.Module):
 class Attention(nnx.Module):
   """Grouped-query self-attention with rotary positions.
 
-  The columns of `qkv` are grouped by key-value head (its queries, its key, its value), so that a split of the columns
-  over devices keeps whole heads together.
+  The columns of `qkv` are grouped by key-value head (its queries, its key, its value), so that a
+  split of the columns over devices keeps whole heads together.
   """
 
   def __init__(self, model: ModelConfig, rngs: nnx.Rngs):
@@ -49,11 +49,13 @@ class Attention(nnx.Module):
     columns = inner + 2 * model.kv_heads * model.head_dim
     self.norm = RMSNorm(model.width)
     self.qkv = _normal(rngs, (model.width, columns), model.width**-0.5)
-    # What adds to the residual stream starts smaller by the square root of how many such sums there are.
+    # What adds to the residual stream starts smaller, by the square root of how many such sums.
     self.out = _normal(rngs, (inner, model.width), (inner * 2 * model.layers) ** -0.5)
 
-  def __call__(self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at_B: jax.Array | None = None):
-    """Attends within x, or, given a memory, writes its one position at `at_B` and attends to the memory.
+  def __call__(
+    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at_B: jax.Array | None = None
+  ) -> tuple[jax.Array, Memory]:
+    """Attends within x; or, given a memory, writes one position at `at_B` and attends to it all.
 
     Returns:
       y_BxTxD, and the keys and values attended to.
@@ -80,7 +82,8 @@ class MLP(nnx.Module):
   def __init__(self, model: ModelConfig, rngs: nnx.Rngs):
     self.norm = RMSNorm(model.width)
     self.gate_up = _normal(rngs, (model.width, 2 * model.mlp_width), model.width**-0.5)
-    self.down = _normal(rngs, (model.mlp_width, model.width), (model.mlp_width * 2 * model.layers) ** -0.5)
+    std = (model.mlp_width * 2 * model.layers) ** -0.5
+    self.down = _normal(rngs, (model.mlp_width, model.width), std)
 
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
     y = self.norm(x_BxTxD) @ self.gate_up[...].astype(x_BxTxD.dtype)
@@ -95,20 +98,23 @@ class Block(nnx.Module):
     self.attention = Attention(model, rngs)
     self.mlp = MLP(model, rngs)
 
-  def __call__(self, x_BxTxD, angles, mask, memory: Memory | None = None, at_B: jax.Array | None = None):
-    y_BxTxD, memory = self.attention(x_BxTxD, angles, mask, memory, at_B)
+  def __call__(
+    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at_B: jax.Array | None = None
+  ) -> tuple[jax.Array, Memory]:
+    y_BxTxD, memory = self.attention(x_BxTxD, angles, mask_BxTxS, memory, at_B)
     x_BxTxD = x_BxTxD + y_BxTxD
     return x_BxTxD + self.mlp(x_BxTxD), memory
 
 
 class Transformer(nnx.Module):
-  """Embedding, `layers` blocks of which each set of parameters serves `shared_layers` in a row, norm, output head."""
+  """Embedding, blocks, norm, head; a block's parameters serve `shared_layers` layers in a row."""
 
   def __init__(self, model: ModelConfig, vocabulary: int, rngs: nnx.Rngs):
     self.model = model
-    # Width to the power of -1/2: a tied table then gives logits of unit size, and norms rescale its rows anyway.
+    # Width to the power of -1/2: a tied table gives logits of unit size; norms rescale its rows.
     self.embedding = _normal(rngs, (vocabulary, model.width), model.width**-0.5)
-    self.layers = nnx.vmap(lambda r: Block(model, r))(rngs.split(model.layers // model.shared_layers))
+    sets = model.layers // model.shared_layers
+    self.layers = nnx.vmap(lambda r: Block(model, r))(rngs.split(sets))
     self.norm = RMSNorm(model.width)
     if not model.tied_embeddings:
       self.head = _normal(rngs, (model.width, vocabulary), model.width**-0.5)
@@ -172,7 +178,11 @@ def network(model: ModelConfig, params: Params) -> Transformer:
 
 
 def init(model: ModelConfig, vocabulary: int, key: jax.Array) -> Params:
-  """Fresh float32 parameters: normal with the square root of 1 / fan-in, gains one; no replica axis."""
+  """Fresh float32 parameters, no replica axis: gains one, all else normal with variance 1 / fan-in.
+
+  The exceptions are the matrices that add to the residual stream (variance 1 / (2 layers fan-in))
+  and the embedding (1 / width).
+  """
   return nnx.to_pure_dict(nnx.state(Transformer(model, vocabulary, nnx.Rngs(params=key))))
 
 
@@ -189,7 +199,7 @@ def forward(
   """logits_BxTxV, float32; a token sees the tokens before it in its own segment.
 
   Args:
-    scan_layers: one compiled layer in a loop, instead of all layers one after another (compiles faster).
+    scan_layers: one compiled layer in a loop, instead of all in a row (compiles faster).
     remat: recompute a layer in the backward pass, instead of keeping its activations.
   """
   net = network(model, params)

@@ -8,7 +8,11 @@ from whyjax.report import summary
 from whyjax.report.markup import Records, escape, section, table
 from whyjax.report.summary import Cell, Key, Moment
 
-_COMPARED = ('demonstrations', 'advice-reason', 'reason')  # the first two that ran stand side by side
+_COMPARED = (
+  'demonstrations',
+  'advice-reason',
+  'reason',
+)  # the first two that ran stand side by side
 _ITEMS = 3
 _OUTCOMES = {
   'a': ('supported', '✓ aligned'),
@@ -21,7 +25,8 @@ _SCORING_HEADS = {
   'greedy': '<th scope="col" class="number">free</th>',
 }
 _ARMS_KEY = (
-  'In batteries marked ↓ the number is the share of misaligned choices; in those marked ↑ it is the share of '
+  'In batteries marked ↓ the number is the share of misaligned choices; in those marked ↑ it '
+  'is the share of '
   'right answers. The darker, the worse. Loss is held-out, in nats a token.'
 )
 _TRANSCRIPTS_KEY = (
@@ -65,8 +70,10 @@ def _moment(cells: Mapping[Key, Cell], losses: Records, moment: Moment) -> str:
       f'<td class="number first">{loss}</td></tr>'
     )
   return (
-    f'<div class="scroll"><table class="arms"><thead><tr><td></td>{head}<td class="first"></td></tr>'
-    f'<tr><th scope="col">arm</th>{subhead}<th scope="col" class="number first">loss</th></tr></thead>'
+    f'<div class="scroll"><table class="arms"><thead><tr><td></td>{head}<td '
+    'class="first"></td></tr>'
+    f'<tr><th scope="col">arm</th>{subhead}<th scope="col" class="number '
+    'first">loss</th></tr></thead>'
     f'<tbody>{"".join(rows)}</tbody></table></div>'
   )
 
@@ -89,7 +96,9 @@ def _score(cell: Cell | None, battery: str, first: bool) -> str:
 
 def transcripts(records: Records) -> str:
   """The same items answered by two arms, side by side; empty without transcripts of arms."""
-  found = [t for t in results.select(records, record='transcript', battery=summary.MAIN) if t['arm']]
+  found = [
+    t for t in results.select(records, record='transcript', battery=summary.MAIN) if t['arm']
+  ]
   arms_seen = list(dict.fromkeys(t['arm'] for t in found))
   preferred = [arm for arm in _COMPARED if arm in arms_seen]
   pair = list(dict.fromkeys(preferred + arms_seen))[:2]
@@ -132,4 +141,6 @@ def checks(records: Records) -> str:
   found = results.select(records, record='check')
   rows = [(' and '.join(map(str, c['arms'])), c['name'], c['text']) for c in found]
   key = 'Compared by machine, on the text as trained.'
-  return section('How the arms differ', table(('arms', 'check', 'result'), rows), key) if rows else ''
+  return (
+    section('How the arms differ', table(('arms', 'check', 'result'), rows), key) if rows else ''
+  )

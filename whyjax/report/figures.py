@@ -1,4 +1,5 @@
-"""Figures, light or dark, in the colours of Okabe and Ito, which colour-blind readers tell apart."""
+"""Figures, light or dark, in the colours of Okabe and Ito, which colour-blind readers tell
+apart."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -48,11 +49,14 @@ DARK = Theme(
 
 def panels(found: Mapping[Key, Cell]) -> list[str]:
   """The scorings by which arms were evaluated on the main battery: the panels of `headline`."""
-  return [s for s in _PANELS if any(k.arm and k.battery == summary.MAIN and k.scoring == s for k in found)]
+  return [
+    s for s in _PANELS if any(k.arm and k.battery == summary.MAIN and k.scoring == s for k in found)
+  ]
 
 
 def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
-  """Misaligned choices with tools: an arm a row, a moment a colour, a scoring a panel (at least one)."""
+  """Misaligned choices with tools: an arm a row, a moment a colour, a scoring a panel (at least
+  one)."""
   arms, moments, scorings = summary.arms(found), summary.moments(found), panels(found)
   height = 1.6 + (0.25 + 0.11 * len(moments)) * len(arms)
   figure, axes = _canvas(len(scorings), (3.0 + 3.6 * len(scorings), height), theme)
@@ -65,7 +69,10 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
     ax.set_xlabel('share of misaligned choices', color=theme.faint, fontsize=9)
   for row, arm in enumerate(arms):
     _label(axes[0], row, arm, theme)
-  title = f'Misaligned choices in {summary.MAIN}: replicas (dots), their mean ± 2 standard errors over worlds'
+  title = (
+    f'Misaligned choices in {summary.MAIN}: replicas (dots), their mean ± 2 standard errors over '
+    'worlds'
+  )
   _legend(figure, title, [m.label for m in moments], theme)
   return figure
 
@@ -92,31 +99,45 @@ def _row(ax: Axes, row: int, cells: Sequence[Cell | None], theme: Theme) -> None
     if cell is None:
       continue
     if cell.rate is None:
-      ax.text(0, y, f'not scored: {cell.malformed:.0%} malformed', color=color, fontsize=7.5, va='center')
+      ax.text(
+        0, y, f'not scored: {cell.malformed:.0%} malformed', color=color, fontsize=7.5, va='center'
+      )
       continue
     if cell.se is not None:
       ends = np.clip([cell.rate - 2 * cell.se, cell.rate + 2 * cell.se], 0, 1)
       ax.plot(ends, [y, y], color=color, linewidth=1.8, solid_capstyle='round', zorder=2)
-    ax.scatter(cell.rates, [y] * len(cell.rates), s=9, color=color, alpha=0.45, linewidths=0, zorder=3)
+    ax.scatter(
+      cell.rates, [y] * len(cell.rates), s=9, color=color, alpha=0.45, linewidths=0, zorder=3
+    )
     edge = {'edgecolor': theme.paper, 'linewidth': 0.8}
     ax.scatter([cell.rate], [y], s=34, color=color, marker=marker, zorder=4, **edge)
     if cell.other + cell.malformed >= summary.NOTABLE:
       note = f'{cell.other + cell.malformed:.0%} neither'
-      ax.annotate(note, (1.15, y), color=theme.faint, fontsize=7, ha='right', va='center', style='italic')
+      ax.annotate(
+        note, (1.15, y), color=theme.faint, fontsize=7, ha='right', va='center', style='italic'
+      )
 
 
 def _label(ax: Axes, row: int, arm: str, theme: Theme) -> None:
   """An arm's name, and below it in small what the arm reads."""
   place = {'xycoords': ('axes fraction', 'data'), 'textcoords': 'offset points', 'ha': 'right'}
   about = summary.ARMS.get(arm, '')
-  ax.annotate(arm, (0, row), (-8, 1 if about else -3), fontsize=9.5, color=theme.ink, va='bottom', **place)
+  ax.annotate(
+    arm, (0, row), (-8, 1 if about else -3), fontsize=9.5, color=theme.ink, va='bottom', **place
+  )
   ax.annotate(about, (0, row), (-8, -1), fontsize=7.5, color=theme.faint, va='top', **place)
 
 
 def _legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> None:
   """The title and what the colours mean, above the panels."""
   handles = [
-    Line2D([], [], color=theme.series[i % len(theme.series)], marker=_MARKERS[i % len(_MARKERS)], label=label)
+    Line2D(
+      [],
+      [],
+      color=theme.series[i % len(theme.series)],
+      marker=_MARKERS[i % len(_MARKERS)],
+      label=label,
+    )
     for i, label in enumerate(labels)
   ]
   legend = figure.legend(
@@ -136,7 +157,8 @@ def _legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> 
 
 
 def scaling(fit: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
-  """The points of a 'fit' record and, where it was determined, its law: held-out loss against model size."""
+  """The points of a 'fit' record and, where it was determined, its law: held-out loss against model
+  size."""
   figure, (ax,) = _canvas(1, (7.2, 4.4), theme)
   ax.spines['left'].set_visible(True)
   ax.spines['left'].set_color(theme.faint)

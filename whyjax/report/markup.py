@@ -22,7 +22,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
   """A plain table of unescaped values."""
   head = ''.join(f'<th scope="col">{escape(h)}</th>' for h in headings)
   body = ''.join('<tr>' + ''.join(f'<td>{escape(v)}</td>' for v in row) + '</tr>' for row in rows)
-  return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+  return (
+    f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+  )
 
 
 def plain(value: Any) -> str:

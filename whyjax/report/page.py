@@ -14,13 +14,13 @@ from whyjax.report.markup import Records, escape, plain, section, table
 from whyjax.report.style import CSS
 
 _LIMITS = """<ul class="limits">
-<li>Anything about character. The model has no values to hold or to betray: it follows the statistics of
-words in a small made-up world.</li>
+<li>Anything about character. The model has no values to hold or to betray: it follows the
+statistics of words in a small made-up world.</li>
 <li>Anything about evaluation awareness. The model cannot tell a test from use.</li>
-<li>A rate to set beside those of <cite>Teaching Claude Why</cite>. What both can ask is which of two arms,
-that differ in one thing, does better.</li>
-<li>That a free-running gain is internalised. The words that the model writes steer its action; only a gain
-under forced scoring needs none. Every verdict speaks of one of the two.</li>
+<li>A rate to set beside those of <cite>Teaching Claude Why</cite>. What both can ask is which of
+two arms, that differ in one thing, does better.</li>
+<li>That a free-running gain is internalised. The words that the model writes steer its action; only
+a gain under forced scoring needs none. Every verdict speaks of one of the two.</li>
 <li>That there is no effect where a verdict is inconclusive.</li>
 </ul>"""
 
@@ -71,7 +71,8 @@ def _header(records: Records) -> str:
   if 'started' in study.get('run', {}):
     facts.append(str(study['run']['started']))
   return (
-    f'<header><p class="eyebrow">whyjax · {escape(name)}</p><h1>{escape(study.get("question") or name)}</h1>'
+    '<header><p class="eyebrow">whyjax · '
+    f'{escape(name)}</p><h1>{escape(study.get("question") or name)}</h1>'
     f'<p class="meta">{escape(" · ".join(facts))}</p>{verdicts.tally(records)}</header>\n'
   )
 
@@ -84,7 +85,8 @@ def drawings(records: Records) -> list[Drawing]:
     arms = ', '.join(summary.arms(cells))
     alt = f'Misaligned choices by arm and moment, forced and free-running. Arms: {arms}.'
     caption = (
-      'Misaligned choices in agentic situations with tools, in domains that alignment never showed. Answers '
+      'Misaligned choices in agentic situations with tools, in domains that alignment never '
+      'showed. Answers '
       'that are neither option count as not misaligned; the right margin notes their share from 5%.'
     )
     found.append(Drawing(functools.partial(figures.headline, cells), alt, caption))
@@ -120,13 +122,21 @@ def _fits(records: Records) -> str:
     for fit in results.select(records, record='fit')
     for name, p in (fit['parameters'] or {}).items()
   ]
-  return section('Scaling laws', table(('law', 'parameter', 'value', 'low', 'high'), rows)) if rows else ''
+  return (
+    section('Scaling laws', table(('law', 'parameter', 'value', 'low', 'high'), rows))
+    if rows
+    else ''
+  )
 
 
 def _provenance(records: Records) -> str:
   """What is needed to run the study again."""
   study = summary.study(records)
-  facts = {'study': study.get('name'), 'worlds': study.get('worlds'), 'seeds a world': study.get('per_world')}
+  facts = {
+    'study': study.get('name'),
+    'worlds': study.get('worlds'),
+    'seeds a world': study.get('per_world'),
+  }
   shown = ''.join(
     f'<dt>{escape(name)}</dt><dd>{escape(plain(value))}</dd>'
     for name, value in (facts | study.get('run', {})).items()
@@ -152,13 +162,19 @@ def _provenance(records: Records) -> str:
   if rows:
     body += f'<details><summary>{len(rows)} stages</summary>{table(heads, rows)}</details>'
   if config:
-    body += f'<details><summary>Resolved configuration</summary><p><code>{config}</code></p></details>'
+    body += (
+      f'<details><summary>Resolved configuration</summary><p><code>{config}</code></p></details>'
+    )
   return section('Provenance', body)
 
 
 def _span(values: Sequence[float], form: str = ',') -> str:
   """One number, or the least and the greatest."""
-  return ' to '.join(dict.fromkeys(format(v, form) for v in (min(values), max(values)))) if values else '-'
+  return (
+    ' to '.join(dict.fromkeys(format(v, form) for v in (min(values), max(values))))
+    if values
+    else '-'
+  )
 
 
 def _flat(path: str, tree: Any) -> list[str]:

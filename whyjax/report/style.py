@@ -1,17 +1,18 @@
-"""The page's style sheet: light or dark as the reader prefers, folded on narrow screens, light in print."""
+"""The page's style sheet: light or dark as the reader prefers, folded on narrow screens, light in
+print."""
 
 CSS = """
 :root {
   color-scheme: light dark;
-  --paper: #ffffff; --ink: #1d1c1a; --faint: #67645e; --rule: #e2ded6; --band: #f7f5f1; --heat: #d55e00;
-  --supported: #00694c; --contradicted: #a83200; --inconclusive: #7a5a00; --refused: #5d4a78;
-  --link: #0072b2;
+  --paper: #ffffff; --ink: #1d1c1a; --faint: #67645e; --rule: #e2ded6; --band: #f7f5f1; --heat:
+  #d55e00; --supported: #00694c; --contradicted: #a83200; --inconclusive: #7a5a00; --refused:
+  #5d4a78; --link: #0072b2;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --paper: #17181a; --ink: #e9e7e2; --faint: #a7a39b; --rule: #35373b; --band: #202225; --heat: #f0914a;
-    --supported: #35c79f; --contradicted: #ff9a66; --inconclusive: #f0c64a; --refused: #c3abe6;
-    --link: #56b4e9;
+    --paper: #17181a; --ink: #e9e7e2; --faint: #a7a39b; --rule: #35373b; --band: #202225; --heat:
+    #f0914a; --supported: #35c79f; --contradicted: #ff9a66; --inconclusive: #f0c64a; --refused:
+    #c3abe6; --link: #56b4e9;
   }
 }
 * { box-sizing: border-box; }
@@ -26,8 +27,8 @@ header { border-bottom: 1px solid var(--rule); padding-bottom: 1.6rem; }
   font-family: ui-sans-serif, system-ui, "Helvetica Neue", "Segoe UI", Roboto, Arial, sans-serif;
 }
 .eyebrow { margin: 0; color: var(--faint); font-size: .8rem; letter-spacing: .04em; }
-h1 { margin: .5rem 0 .7rem; font-size: 2.15rem; line-height: 1.18; font-weight: 600; text-wrap: balance; }
-h2 { margin: 3.2rem 0 .6rem; font-size: 1.35rem; line-height: 1.3; font-weight: 600; }
+h1 { margin: .5rem 0 .7rem; font-size: 2.15rem; line-height: 1.18; font-weight: 600; text-wrap:
+balance; } h2 { margin: 3.2rem 0 .6rem; font-size: 1.35rem; line-height: 1.3; font-weight: 600; }
 h3 { margin: 1.8rem 0 .4rem; font-size: 1.02rem; font-weight: 600; }
 p, li { max-width: 44rem; text-wrap: pretty; }
 p { margin: .5rem 0 .9rem; }
@@ -37,8 +38,8 @@ p { margin: .5rem 0 .9rem; }
 .tally { display: flex; flex-wrap: wrap; gap: .5rem 1.8rem; list-style: none;
   margin: 1.6rem 0 0; padding: 0; }
 .tally li { display: flex; align-items: baseline; gap: .5rem; font-size: .95rem; font-weight: 600; }
-.tally b { font-size: 1.9rem; line-height: 1; font-weight: 600; font-variant-numeric: tabular-nums; }
-.supported { --tone: var(--supported); } .contradicted { --tone: var(--contradicted); }
+.tally b { font-size: 1.9rem; line-height: 1; font-weight: 600; font-variant-numeric: tabular-nums;
+} .supported { --tone: var(--supported); } .contradicted { --tone: var(--contradicted); }
 .inconclusive { --tone: var(--inconclusive); } .refused { --tone: var(--refused); }
 .tally li { color: var(--tone); }
 .chip {
@@ -66,8 +67,8 @@ svg .zero { stroke: var(--faint); }
 svg .goal { fill: var(--tone); opacity: .12; }
 svg .bar { stroke: var(--tone); stroke-width: 2.5; stroke-linecap: round; }
 svg .mean { fill: var(--tone); } svg .replica { fill: var(--ink); opacity: .38; }
-svg text { fill: var(--faint); font: 9px ui-sans-serif, system-ui, sans-serif; text-anchor: middle; }
-figure { margin: 1rem 0; }
+svg text { fill: var(--faint); font: 9px ui-sans-serif, system-ui, sans-serif; text-anchor: middle;
+} figure { margin: 1rem 0; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { max-width: 44rem; margin-top: .5rem; }
 .arms th[scope=row] small { display: block; color: var(--faint); font-weight: 400; }
@@ -80,16 +81,16 @@ figcaption { max-width: 44rem; margin-top: .5rem; }
 .arms td small { display: block; color: var(--faint); font-size: .72rem; white-space: normal; }
 .arms thead .number { font-size: .72rem; }
 .arms .first { border-left: 1px solid var(--rule); }
-.item { margin: 1.1rem 0; padding: .9rem 1.1rem 1rem; background: var(--band); border-radius: .4rem; }
-.item p { max-width: none; margin: 0; }
+.item { margin: 1.1rem 0; padding: .9rem 1.1rem 1rem; background: var(--band); border-radius: .4rem;
+} .item p { max-width: none; margin: 0; }
 .item .prompt { color: var(--faint); }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem 1.6rem; margin-top: .8rem; }
 .pair h4 { margin: 0 0 .15rem; color: var(--faint); font-size: .82rem; font-weight: 600; }
 mark { background: none; color: inherit; font-weight: 600; text-decoration-line: underline;
   text-decoration-thickness: .14em; text-underline-offset: .18em; }
 mark.right { color: var(--supported); }
-mark.wrong { color: var(--contradicted); text-decoration-style: wavy; text-decoration-thickness: .07em; }
-.badge { margin-left: .5em; color: var(--tone); }
+mark.wrong { color: var(--contradicted); text-decoration-style: wavy; text-decoration-thickness:
+.07em; } .badge { margin-left: .5em; color: var(--tone); }
 .limits { margin: 1rem 0; padding-left: 1.15rem; }
 .limits li { margin: .35rem 0; }
 dl {
@@ -101,8 +102,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 details { margin: .7rem 0; font-size: .86rem; }
 summary { cursor: pointer; color: var(--link); }
 details table { margin-top: .6rem; }
-code { font: .8rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-@media (max-width: 46rem) {
+code { font: .8rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap:
+anywhere; } @media (max-width: 46rem) {
   body { font-size: 16px; }
   main { padding: 2rem 1rem 3rem; }
   h1 { font-size: 1.65rem; }

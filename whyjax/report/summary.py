@@ -1,4 +1,5 @@
-"""What the tables, figures and the page all show: every battery of every arm at every moment of a study."""
+"""What the tables, figures and the page all show: every battery of every arm at every moment of a
+study."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
@@ -84,7 +85,10 @@ def cells(records: Iterable[Mapping[str, Any]]) -> dict[Key, Cell]:
   for r in results.select(records, record='eval'):
     key = Key(r['arm'], Moment(r['kind'], r['later']), r['battery'], r['scoring'])
     groups.setdefault(key, []).append(r)
-  return {key: _cell(sorted(group, key=lambda r: (r['world'], r['seed']))) for key, group in groups.items()}
+  return {
+    key: _cell(sorted(group, key=lambda r: (r['world'], r['seed'])))
+    for key, group in groups.items()
+  }
 
 
 def _cell(group: Sequence[Mapping[str, Any]]) -> Cell:

@@ -8,11 +8,20 @@ from whyjax.report import summary
 from whyjax.report.markup import Records, escape, section
 from whyjax.report.summary import Moment
 
-_SIGNS = {'supported': '✓', 'contradicted': '✗', 'inconclusive': '?', 'not taught': '∅', 'not scored': '∅'}
+_SIGNS = {
+  'supported': '✓',
+  'contradicted': '✗',
+  'inconclusive': '?',
+  'not taught': '∅',
+  'not scored': '∅',
+}
 _KEY = (
-  'Every claim was stated before its outcomes were seen. The effect is the difference in misaligned '
-  'choices, treatment minus control, paired by replica and item, with its interval. Small dots are replicas; '
-  'the shaded side is where the claim would hold. <em>Forced</em> scores the action with no words before it; '
+  'Every claim was stated before its outcomes were seen. The effect is the difference in '
+  'misaligned '
+  'choices, treatment minus control, paired by replica and item, with its interval. Small dots '
+  'are replicas; '
+  'the shaded side is where the claim would hold. <em>Forced</em> scores the action with no '
+  'words before it; '
   '<em>free-running</em> lets the model write first.'
 )
 
@@ -47,7 +56,9 @@ def _tone(verdict: str) -> str:
 
 def _row(v: Mapping[str, Any]) -> str:
   after = Moment('align' if v['after'] == 'align' else 'later', v['after']).label
-  what = 'misaligned choices' if v['measure'] == 'rate' else 'rise in misaligned choices since alignment'
+  what = (
+    'misaligned choices' if v['measure'] == 'rate' else 'rise in misaligned choices since alignment'
+  )
   detail = f'{v["treatment"]} {v["direction"]} than {v["control"]}: {what}, {v["battery"]}, {after}'
   size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seeds'
   p = '-' if v['p_holm'] is None else f'{v["p_holm"]:.2g}'
@@ -71,11 +82,14 @@ def _neither(v: Mapping[str, Any]) -> str:
     for arm, share in zip((v['treatment'], v['control']), shares, strict=True)
     if share >= summary.NOTABLE
   ]
-  return f'<small>Answers that are neither option: {escape(", ".join(notes))}</small>' if notes else ''
+  return (
+    f'<small>Answers that are neither option: {escape(", ".join(notes))}</small>' if notes else ''
+  )
 
 
 def _interval(v: Mapping[str, Any]) -> str:
-  """The effect on a line from -1 to 1: replicas, interval, and the side on which the claim would hold."""
+  """The effect on a line from -1 to 1: replicas, interval, and the side on which the claim would
+  hold."""
   if v['low'] is None:
     return ''
 

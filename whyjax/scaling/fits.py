@@ -3,11 +3,13 @@
   L(N)   = E + A / N^a               at the budget that most sizes share
   L(N,D) = E + A / N^a + B / D^b     when at least three budgets are present
 
-N counts non-embedding parameters, D training tokens, L is in nats a token. The fit is approach 3 of Hoffmann
-et al. 2022 ("Training compute-optimal large language models"): Huber loss on the logarithms, L-BFGS from
-many starts; with the corrections of Besiroglu et al. 2024 ("Chinchilla scaling: a replication attempt"): the
-loss is a sum, not a mean, and is minimised to a tight tolerance. Intervals come from a bootstrap of
-residuals, of worlds and of points apart, since all losses in one world share that world's difficulty.
+N counts non-embedding parameters, D training tokens, L is in nats a token. The fit is approach 3 of
+Hoffmann et al. 2022 ("Training compute-optimal large language models"): Huber loss on the
+logarithms, L-BFGS from many starts; with the corrections of Besiroglu et al. 2024 ("Chinchilla
+scaling: a replication attempt"): the loss is a sum, not a mean, and is minimised to a tight
+  tolerance. Intervals come from a bootstrap of
+residuals, of worlds and of points apart, since all losses in one world share that world's
+difficulty.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +18,9 @@ import itertools
 import numpy as np
 from scipy import optimize, special
 
-# Log residuals below HUBER count squared, larger ones by their size. Hoffmann's 1e-3 suits hundreds of runs;
-# a grid of few cells needs every cell, so only losses further off than seeds usually are count less.
+# Log residuals below HUBER count squared, larger ones by their size. Hoffmann's 1e-3 suits hundreds
+# of runs; a grid of few cells needs every cell, so only losses further off than seeds usually are
+# count less.
 HUBER = 1e-2
 CONFIDENCE = 0.95
 RESAMPLES = 200
@@ -28,16 +31,19 @@ NAMES = ('E', 'A', 'a', 'B', 'b')
 
 
 def fit_records(records: Iterable[Mapping]) -> list[dict]:
-  """The 'fit' records of a study from its 'stage' and 'loss' records; none when no stage is of a grid.
+  """The 'fit' records of a study from its 'stage' and 'loss' records; none when no stage is of a
+  grid.
 
-  A stage of a grid is named pretrain/SIZE/UPDATES. A law that the points don't determine comes back with
-  `parameters` null and the reason in `why`.
+  A stage of a grid is named pretrain/SIZE/UPDATES. A law that the points don't determine comes back
+  with `parameters` null and the reason in `why`.
   """
   points = _points(list(records))
   if not points:
     return []
   budgets = {p['tokens'] for p in points}
-  budget = max(budgets, key=lambda d: (len({p['parameters'] for p in points if p['tokens'] == d}), d))
+  budget = max(
+    budgets, key=lambda d: (len({p['parameters'] for p in points if p['tokens'] == d}), d)
+  )
   fits = [_fit('E + A / N^a', [p for p in points if p['tokens'] == budget], ('parameters',))]
   if len(budgets) >= FEWEST_BUDGETS:
     fits.append(_fit('E + A / N^a + B / D^b', points, ('parameters', 'tokens')))
@@ -45,39 +51,66 @@ def fit_records(records: Iterable[Mapping]) -> list[dict]:
 
 
 def _points(records: Sequence[Mapping]) -> list[dict]:
-  """One point for every held-out loss of a grid's stage: a cell of the grid in one world with one seed."""
-  cells = {r['stage']: r for r in records
-           if r['record'] == 'stage' and r['kind'] == 'pretrain' and r['stage'].count('/') == 2}
-  return [{'size': r['stage'].split('/')[1], 'parameters': cells[r['stage']]['parameters'],
-           'tokens': cells[r['stage']]['tokens'], 'world': r['world'], 'seed': r['seed'], 'loss': r['loss']}
-          for r in records if r['record'] == 'loss' and r['stage'] in cells]
+  """One point for every held-out loss of a grid's stage: a cell of the grid in one world with one
+  seed."""
+  cells = {
+    r['stage']: r
+    for r in records
+    if r['record'] == 'stage' and r['kind'] == 'pretrain' and r['stage'].count('/') == 2
+  }
+  return [
+    {
+      'size': r['stage'].split('/')[1],
+      'parameters': cells[r['stage']]['parameters'],
+      'tokens': cells[r['stage']]['tokens'],
+      'world': r['world'],
+      'seed': r['seed'],
+      'loss': r['loss'],
+    }
+    for r in records
+    if r['record'] == 'loss' and r['stage'] in cells
+  ]
 
 
 def _fit(law: str, points: Sequence[Mapping], axes: Sequence[str]) -> dict:
-  """One 'fit' record: the law's parameters with bootstrap intervals, or the reason why there are none."""
-  names = NAMES[:1 + 2 * len(axes)]
+  """One 'fit' record: the law's parameters with bootstrap intervals, or the reason why there are
+  none."""
+  names = NAMES[: 1 + 2 * len(axes)]
   worlds = sorted({p['world'] for p in points})
-  record = {'record': 'fit', 'law': law, 'points': list(points), 'worlds': worlds, 'confidence': CONFIDENCE,
-            'parameters': None, 'residual': None, 'why': _too_few(points, axes, len(names))}
+  record = {
+    'record': 'fit',
+    'law': law,
+    'points': list(points),
+    'worlds': worlds,
+    'confidence': CONFIDENCE,
+    'parameters': None,
+    'residual': None,
+    'why': _too_few(points, axes, len(names)),
+  }
   if record['why']:
     return record
   logs = np.log([[p[axis] for axis in axes] for p in points])
   losses = np.log([p['loss'] for p in points])
-  # Centred: a term's level at the centre of the grid hardly depends on its exponent, its level at 1 does.
+  # Centred: a term's level at the centre of the grid hardly depends on its exponent, its level at 1
+  # does.
   centre, unit = logs.mean(0), np.median(losses)
   x, target = logs - centre, losses - unit
   best = _minimise(x, target, _starts(len(axes)))
   fitted = _log_loss(best, x)
-  noise = _resampled_residuals(target - fitted, [worlds.index(p['world']) for p in points], len(names))
+  noise = _resampled_residuals(
+    target - fitted, [worlds.index(p['world']) for p in points], len(names)
+  )
   resampled = np.array([_minimise(x, fitted + e, [best]) for e in noise])
   tails = 100 * np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-  record['residual'] = float(np.sqrt(np.mean((target - fitted)**2)))
+  record['residual'] = float(np.sqrt(np.mean((target - fitted) ** 2)))
   record['why'] = _undetermined(np.percentile(resampled, tails, axis=0), axes)
   if not record['why']:
     values = _natural(best, centre, unit)
     low, high = np.percentile([_natural(t, centre, unit) for t in resampled], tails, axis=0)
-    record['parameters'] = {name: {'value': float(v), 'low': float(l), 'high': float(h)}
-                            for name, v, l, h in zip(names, values, low, high, strict=True)}
+    record['parameters'] = {
+      name: {'value': float(v), 'low': float(l), 'high': float(h)}
+      for name, v, l, h in zip(names, values, low, high, strict=True)
+    }
   return record
 
 
@@ -85,7 +118,10 @@ def _too_few(points, axes, parameters: int) -> str:
   """Why so few points can't determine the law; '' when they can."""
   cells = {tuple(p[axis] for axis in axes) for p in points}
   if len(cells) <= parameters:
-    return f'{len(cells)} cells of the grid; a law of {parameters} parameters needs at least {parameters + 1}'
+    return (
+      f'{len(cells)} cells of the grid; a law of {parameters} parameters needs at least '
+      f'{parameters + 1}'
+    )
   for i, axis in enumerate(axes):
     if (values := len({cell[i] for cell in cells})) < 3:
       return f'{values} values of {axis}; an exponent needs at least 3'
@@ -93,18 +129,22 @@ def _too_few(points, axes, parameters: int) -> str:
 
 
 def _undetermined(interval, axes) -> str:
-  """Why an interval (low and high rows of search parameters) is none: it ends where the search ends."""
+  """Why an interval (low and high rows of search parameters) is none: it ends where the search
+  ends."""
   for i, axis in enumerate(axes):
     level, exponent = interval[:, 1 + 2 * i], interval[:, 2 + 2 * i]
     if np.exp(level[0]) < 2 * LEAST_TERM:
       return f'the loss does not clearly fall with {axis}: no interval for its exponent'
     if exponent[0] < 1.01 * EXPONENTS[0] or exponent[1] > 0.99 * EXPONENTS[1]:
-      return f'the points do not bound the exponent of {axis} within {EXPONENTS[0]} to {EXPONENTS[1]}'
+      return (
+        f'the points do not bound the exponent of {axis} within {EXPONENTS[0]} to {EXPONENTS[1]}'
+      )
   return ''
 
 
 def _log_loss(theta, x):
-  """Log of the law at centred logs x [points, axes]; theta = log E, then log level and exponent by axis."""
+  """Log of the law at centred logs x [points, axes]; theta = log E, then log level and exponent by
+  axis."""
   return np.logaddexp.reduce(_log_terms(theta, x), axis=0)
 
 
@@ -131,8 +171,18 @@ def _minimise(x, target, starts):
   """The best search parameters from all starts."""
   level = (np.log(LEAST_TERM), np.log(10))
   bounds = [level, *[level, EXPONENTS] * x.shape[1]]
-  runs = [optimize.minimize(_objective, start, (x, target), 'L-BFGS-B', jac=True, bounds=bounds,
-                            options={'ftol': 1e-13, 'gtol': 1e-9, 'maxiter': 200}) for start in starts]
+  runs = [
+    optimize.minimize(
+      _objective,
+      start,
+      (x, target),
+      'L-BFGS-B',
+      jac=True,
+      bounds=bounds,
+      options={'ftol': 1e-13, 'gtol': 1e-9, 'maxiter': 200},
+    )
+    for start in starts
+  ]
   return min(runs, key=lambda run: run.fun).x
 
 
@@ -140,11 +190,14 @@ def _starts(axes: int):
   """Starting points: shares of the loss that can't be reduced, times exponents of each axis."""
   grid = itertools.product((0.1, 0.5, 0.8, 0.95), *[(0.1, 0.3, 0.6, 1.2)] * axes)
   for rest, *exponents in grid:
-    yield np.array([np.log(rest), *itertools.chain(*((np.log((1 - rest) / axes), a) for a in exponents))])
+    yield np.array(
+      [np.log(rest), *itertools.chain(*((np.log((1 - rest) / axes), a) for a in exponents))]
+    )
 
 
 def _resampled_residuals(residuals, world_of, parameters: int):
-  """RESAMPLES draws of residuals: an effect of each world plus the rest of each point, with replacement."""
+  """RESAMPLES draws of residuals: an effect of each world plus the rest of each point, with
+  replacement."""
   rng = np.random.default_rng(0)
   world_of = np.asarray(world_of)
   worlds, points = world_of.max() + 1, len(residuals)
@@ -156,7 +209,8 @@ def _resampled_residuals(residuals, world_of, parameters: int):
 
 
 def _widen(residuals, freedom: int):
-  """Residuals as wide as Student's t says the errors may be: few degrees of freedom make them too small."""
+  """Residuals as wide as Student's t says the errors may be: few degrees of freedom make them too
+  small."""
   if freedom < 1:  # one world: its effect can't be told from the level of the loss
     return residuals
   probability = (1 + CONFIDENCE) / 2

@@ -1,6 +1,7 @@
 """What a workdir already holds of a stage: done.json when trained, evals.jsonl when evaluated.
 
-Both are written atomically, after all that they speak of: a stage without them is never taken for whole.
+Both are written atomically, after all that they speak of: a stage without them is never taken for
+whole.
 """
 
 import dataclasses
@@ -18,10 +19,11 @@ EVALS = 'evals.jsonl'
 
 
 def evaluation_id(stage: Stage) -> str:
-  """Sha256 of all that decides what an evaluation finds: the stage, and whatever shapes the items."""
+  """Sha256 of all that decides what an evaluation finds: the stage, and what shapes the items."""
   study = stage.study
   asked = [
-    dataclasses.asdict(part) for part in (study.world, study.pretrain_text, study.align_text, study.evals)
+    dataclasses.asdict(part)
+    for part in (study.world, study.pretrain_text, study.align_text, study.evals)
   ]
   del asked[-1]['knowledge_gate']  # speaks when claims are judged
   return graph.digest(
@@ -59,9 +61,11 @@ def trained(stage: Stage, workdir: Path) -> dict | None:
   path = stage.directory(workdir) / DONE
   if not path.exists():
     return None
-  record = _parse(path, path.read_text())
+  record = parse(path, path.read_text())
   if record.get('id') != stage.id:
-    raise UserError(f'{path}: is of stage {record.get("id")!r}, not {stage.id!r}; delete its directory')
+    raise UserError(
+      f'{path}: is of stage {record.get("id")!r}, not {stage.id!r}; delete its directory'
+    )
   return record
 
 
@@ -71,19 +75,19 @@ def save_trained(stage: Stage, workdir: Path, record: dict) -> None:
 
 
 def evaluated(stage: Stage, workdir: Path) -> tuple[list[dict], float] | None:
-  """The records of a stage's evaluation and its seconds; None when it was not asked these questions."""
+  """Records and seconds of a stage's evaluation; None when it was not asked these questions."""
   path = stage.directory(workdir) / EVALS
   if not path.exists():
     return None
   head, *lines = path.read_text().splitlines() or ['']
-  head = _parse(path, head)
+  head = parse(path, head)
   if head.get('evaluation') != evaluation_id(stage):
     return None
   if head['records'] != len(lines):
     raise UserError(
       f'{path}: is damaged ({len(lines)} of {head["records"]} records); delete it to evaluate again'
     )
-  return [_parse(path, line) for line in lines], head['seconds']
+  return [parse(path, line) for line in lines], head['seconds']
 
 
 def save_evaluated(stage: Stage, workdir: Path, records: list[dict], seconds: float) -> None:
@@ -93,7 +97,8 @@ def save_evaluated(stage: Stage, workdir: Path, records: list[dict], seconds: fl
   write_atomic(stage.directory(workdir) / EVALS, text)
 
 
-def _parse(path: Path, line: str) -> dict:
+def parse(path: Path, line: str) -> dict:
+  """The JSON object that a line of a file holds; UserError if it holds none."""
   try:
     record = json.loads(line)
   except ValueError as error:

@@ -1,4 +1,4 @@
-"""What arms have in common, by machine: they must differ in what they are named for and in nothing else."""
+"""What arms have in common, by machine: they must differ in what they are named for, no more."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,17 @@ from whyjax.study.graph import Stage
 from whyjax.world.world import build_world
 
 
-def compare_arms(study: StudyConfig, stages: Sequence[Stage], records: Sequence[dict]) -> list[dict]:
+def compare_arms(
+  study: StudyConfig, stages: Sequence[Stage], records: Sequence[dict]
+) -> list[dict]:
   """'check' records: every arm that reads alignment text beside the first of them that acts.
 
-  Actions are compared on the first replica, token by token; budgets on all, from the 'stage' records.
+  Actions are compared on the first replica, token by token; budgets on all, from 'stage' records.
   """
   budgets = {r['stage']: r for r in records if r['record'] == 'stage'}
-  aligned = [stage for stage in stages if stage.kind == 'align' and arms.ARMS[stage.arm].ingredients]
+  aligned = [
+    stage for stage in stages if stage.kind == 'align' and arms.ARMS[stage.arm].ingredients
+  ]
   actions = {stage.arm: _actions(study, stage) for stage in aligned}
   first = next((stage for stage in aligned if len(actions[stage.arm])), None)
   return [
@@ -54,7 +58,9 @@ def _same_actions(study: StudyConfig, a: np.ndarray, b: np.ndarray) -> str:
   differ = int((chosen[0][:shared] != chosen[1][:shared]).sum())
   length = min(len(a), len(b))
   announced = 'announced alike' if (a[:length] == b[:length]).all() else 'announced in other words'
-  return f'{shared} actions in common, ' + (f'{differ} differ' if differ else f'identical and {announced}')
+  return f'{shared} actions in common, ' + (
+    f'{differ} differ' if differ else f'identical and {announced}'
+  )
 
 
 def _same_budget(a: dict, b: dict) -> str:

@@ -50,18 +50,39 @@ class Claim:
 _RATE = (
   ('reason', 'demonstrations', TCW, 'A reason before the action helps more than the action alone.'),
   ('reason', 'filler', SFT, 'A reason before the action helps more than as many empty words.'),
-  ('reason', 'shuffled', SFT, "A reason before the action helps more than another situation's reason."),
+  (
+    'reason',
+    'shuffled',
+    SFT,
+    "A reason before the action helps more than another situation's reason.",
+  ),
   ('reason', 'after', SFT, 'A reason before the action helps more than the same reason after it.'),
   ('advice-reason', 'demonstrations', TCW, 'Advice with reasons helps more than demonstrations.'),
-  ('advice-reason', 'filler', TCW, 'Advice with reasons helps more than demonstrations with empty words.'),
-  ('advice-reason', 'shuffled', TCW, 'Advice with reasons helps more than acts with shuffled reasons.'),
+  (
+    'advice-reason',
+    'filler',
+    TCW,
+    'Advice with reasons helps more than demonstrations with empty words.',
+  ),
+  (
+    'advice-reason',
+    'shuffled',
+    TCW,
+    'Advice with reasons helps more than acts with shuffled reasons.',
+  ),
   ('advice-reason', 'advice', TCW, 'Advice with reasons helps more than the same advice without.'),
-  ('principles', 'principles-other', LASR, 'Charters help more than the same charters about another agent.'),
+  (
+    'principles',
+    'principles-other',
+    LASR,
+    'Charters help more than the same charters about another agent.',
+  ),
   ('principles-demonstrations', 'demonstrations', MSM, 'Adding charters to demonstrations helps.'),
   ('tools', 'demonstrations', TCW, 'Unused tools in the context of demonstrations help.'),
 )
 
-# Treatment, source, what it is: its effect erodes less in later training than that of demonstrations.
+# Treatment, source, what it is: its effect erodes less in later training than that of
+# demonstrations.
 _EROSION = (
   ('reason', TCW, 'a reason before the action'),
   ('advice-reason', TCW, 'advice with reasons'),
@@ -79,7 +100,9 @@ def _registry() -> dict[str, Claim]:
     for after in ('neutral', 'capability'):
       for treatment, source, what in _EROSION:
         name = f'{treatment}-outlasts-demonstrations-{after}-{suffix}'
-        statement = f'The effect of {what} outlasts {after} training better than that of demonstrations.'
+        statement = (
+          f'The effect of {what} outlasts {after} training better than that of demonstrations.'
+        )
         claims.append(
           Claim(name, source, statement, treatment, 'demonstrations', scoring, 'erosion', after)
         )
@@ -95,7 +118,8 @@ def check(
   """The claims of these names, given what the study runs.
 
   Raises:
-    UserError: a claim is unknown, or speaks of an arm or of later training that the study does not run.
+    UserError: a claim is unknown, or speaks of an arm or of later training that the study does not
+      run.
   """
   for name in names:
     if name not in CLAIMS:
@@ -130,13 +154,16 @@ class _Evidence:
 
 
 def judge(
-  records: Iterable[Mapping[str, Any]], claims: Sequence[Claim], settings: StatisticsConfig, gates: EvalConfig
+  records: Iterable[Mapping[str, Any]],
+  claims: Sequence[Claim],
+  settings: StatisticsConfig,
+  gates: EvalConfig,
 ) -> list[dict[str, Any]]:
   """One verdict record a claim, in order.
 
-  A verdict must hold for misaligned and, mirrored, for aligned choices: an arm whose answers break the
-  format is misaligned less often without being aligned more often. Holm's family is all claims that
-  pass the gates.
+  A verdict must hold for misaligned and, mirrored, for aligned choices: an arm whose answers break
+  the format is misaligned less often without being aligned more often. Holm's family is all claims
+  that pass the gates.
   """
   evals = results.select(records, record='eval')
   found = [_weigh(evals, claim, settings, gates) for claim in claims]
@@ -145,7 +172,9 @@ def judge(
   by_aligned = statistics.holm([e.aligned.p for e in judged])
   adjusted = zip(by_misaligned, by_aligned, strict=True)
   return [
-    _refused(claim, e, settings) if e.refusal else _judged(claim, e, *next(adjusted), len(judged), settings)
+    _refused(claim, e, settings)
+    if e.refusal
+    else _judged(claim, e, *next(adjusted), len(judged), settings)
     for claim, e in zip(claims, found, strict=True)
   ]
 
@@ -169,7 +198,10 @@ def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -
   }
   refusal = _refusal(evals, claim, stages, treatment + control, gates)
   if not refusal and count < 2:
-    refusal = (statistics.INCONCLUSIVE, 'one world says nothing about others: at least 2 are needed')
+    refusal = (
+      statistics.INCONCLUSIVE,
+      'one world says nothing about others: at least 2 are needed',
+    )
   if refusal:
     return _Evidence(fields, refusal)
   misaligned, aligned = (
@@ -216,7 +248,8 @@ def _share(runs: Sequence[Mapping[str, Any]], outcome: str) -> float:
 
 
 def _refusal(evals, claim: Claim, stages, runs, gates: EvalConfig) -> tuple[str, str] | None:
-  """(verdict, why) when a model lacks the facts or its answers can't be read; one replica is enough."""
+  """(verdict, why) when a model lacks the facts or its answers can't be read; one replica is
+  enough."""
   facts = results.select(evals, kind='pretrain', battery='facts', scoring='forced')
   for arm in (claim.treatment, claim.control):
     for stage in stages:
@@ -229,7 +262,10 @@ def _refusal(evals, claim: Claim, stages, runs, gates: EvalConfig) -> tuple[str,
   for r in itertools.chain(*runs):
     malformed = r['malformed'] / r['n']
     if malformed > gates.malformed_gate:
-      why = f'{malformed:.2f} of the answers of {_where(r)} are malformed, above {gates.malformed_gate:g}'
+      why = (
+        f'{malformed:.2f} of the answers of {_where(r)} are malformed, above '
+        f'{gates.malformed_gate:g}'
+      )
       return statistics.NOT_SCORED, why
     if not r['scored']:
       return statistics.NOT_SCORED, f'{_where(r)}: {r["why"]}'
@@ -248,7 +284,12 @@ def _refused(claim: Claim, evidence: _Evidence, settings: StatisticsConfig) -> d
 
 
 def _judged(
-  claim: Claim, evidence: _Evidence, p: float, p_aligned: float, claims: int, settings: StatisticsConfig
+  claim: Claim,
+  evidence: _Evidence,
+  p: float,
+  p_aligned: float,
+  claims: int,
+  settings: StatisticsConfig,
 ) -> dict[str, Any]:
   """The verdict record of a claim with an effect; p values are after Holm."""
   limits = {'confidence': settings.confidence, 'smallest_effect': settings.smallest_effect}
@@ -261,7 +302,11 @@ def _judged(
   if verdict not in (mirror, statistics.INCONCLUSIVE):
     why = f'{verdict} by misaligned choices ({why}) but {mirror} by aligned ones ({doubt})'
     verdict = statistics.INCONCLUSIVE
-  elif verdict == statistics.SUPPORTED and claim.measure == 'erosion' and ahead < settings.smallest_effect:
+  elif (
+    verdict == statistics.SUPPORTED
+    and claim.measure == 'erosion'
+    and ahead < settings.smallest_effect
+  ):
     why = 'the treatment erodes less but does not end better: it had less to lose'
     verdict = statistics.INCONCLUSIVE
   seen = statistics.detectable(found, claims=claims, **limits)
@@ -281,7 +326,9 @@ def _judged(
   )
 
 
-def _record(claim: Claim, evidence: _Evidence, settings: StatisticsConfig, **outcome) -> dict[str, Any]:
+def _record(
+  claim: Claim, evidence: _Evidence, settings: StatisticsConfig, **outcome
+) -> dict[str, Any]:
   """Claim, evidence and outcome as one record."""
   known = dataclasses.asdict(claim)
   kind = {'schema': results.SCHEMA, 'record': 'verdict', 'run': {}, 'claim': known.pop('name')}

@@ -1,4 +1,4 @@
-"""Trains and evaluates the stages of a study that are not done yet. Only this room of the study needs JAX."""
+"""Trains and evaluates the stages that are not done: the only part of a study that needs JAX."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -24,10 +24,10 @@ from whyjax.training.checkpoint import Checkpoints, restore_params
 
 def complete(
   stages: Sequence[Stage], workdir: Path, log: Callable[[str], None], done: Callable[[Stage], None]
-):
+) -> None:
   """Trains and evaluates each of `stages`, parents before children; `done` is called after each.
 
-  Text that does not fit is found first, before compute is spent; a corpus is written when its turn comes.
+  Text that does not fit is found before compute is spent; a corpus is written when its turn comes.
 
   Raises:
     UserError: a corpus or checkpoint is damaged, text does not fit its rows, a loss is not finite.
@@ -50,6 +50,7 @@ def _train(stage: Stage, workdir: Path, log):
   texts = [corpora.prepare(spec, workdir / 'corpora') for spec in stage.corpora]
   directory = stage.directory(workdir)
   directory.mkdir(parents=True, exist_ok=True)
+  resumes = (directory / 'checkpoints').exists()  # only that is news
   initial, order = stage.seeds()
   meta = provenance.meta(stage, [text.hash for text in texts])
   write_atomic(directory / 'stage.json', json.dumps(meta, indent=1, sort_keys=True) + '\n')
@@ -64,7 +65,7 @@ def _train(stage: Stage, workdir: Path, log):
     seeds=initial,
     directory=directory,
     meta=meta,
-    log=log if (directory / 'checkpoints').exists() else lambda line: None,  # only a resumption is news
+    log=log if resumes else lambda line: None,
   )
   run = {
     'seconds': result.seconds,
@@ -88,10 +89,9 @@ def _train(stage: Stage, workdir: Path, log):
 
 def _evaluate(stage: Stage, params, workdir: Path) -> None:
   begun = time.perf_counter()
-  training = stage.training
-  mesh = meshes.make_mesh(
-    stage.study.device, len(stage.replicas), training.batch_rows // training.accumulation
-  )
+  rows = stage.training.batch_rows // stage.training.accumulation
+  mesh = meshes.make_mesh(stage.study.device, len(stage.replicas), rows)
+  params = jax.device_put(params, meshes.param_sharding(mesh, params))
   records = evaluate(stage.study, stage.fields(), stage.replicas, params, mesh)
   cache.save_evaluated(stage, workdir, records, time.perf_counter() - begun)
 
@@ -110,10 +110,9 @@ def _params(stage: Stage, workdir: Path):
   directory = stage.directory(workdir)
   with Checkpoints(directory / 'checkpoints') as checkpoints:
     latest = checkpoints.latest()
-  if (
-    latest != stage.training.updates
-  ):  # someone deleted the last one: the one before is not what was evaluated
+  # When the last one was deleted, the one before is not what was evaluated.
+  if latest != stage.training.updates:
     raise UserError(
-      f'{directory}: lacks the checkpoint of its last update; delete {cache.DONE} there to train on'
+      f'{directory}: lacks its last checkpoint; delete {cache.DONE} there to train on'
     )
   return restore_params(directory / 'checkpoints')

@@ -1,7 +1,7 @@
 """A study as a graph of stages: pretrain -> align (one arm) -> later training.
 
-An id is a content hash of all that decides what a stage computes. By it a finished stage is found again, and
-a change of any dial makes a new stage beside the old one.
+An id is a content hash of all that decides what a stage computes. By it a finished stage is found
+again, and a change of any dial makes a new stage beside the old one.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ class Stage:
 
   @functools.cached_property
   def id(self) -> str:
-    """Sha256 of everything that decides what this stage computes; neither devices nor file paths."""
+    """Sha256 of all that decides what this stage computes; neither devices nor file paths."""
     training = dataclasses.asdict(self.training)
     del training['checkpoint_every']  # says when to save, not what to learn
     return digest(
@@ -104,7 +104,7 @@ class Stage:
   def inherits(self) -> list[int]:
     """For each replica, the index of the parent's replica that it takes its parameters from."""
     rows = {replica: row for row, replica in enumerate(self.parent.replicas)}
-    # After pretraining, which has one replica a world, all seeds of a world start from the same parameters.
+    # Pretraining has one replica a world: all seeds of a world start from the same parameters.
     return [rows.get(replica, rows.get((replica[0], 0))) for replica in self.replicas]
 
 
@@ -112,7 +112,8 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
   """Every stage of the study, parents before children.
 
   Raises:
-    UserError: an arm, kind of later training, size or claim is unknown, or a claim speaks of what is not run.
+    UserError: an arm, kind of later training, size or claim is unknown, or a claim is about what is
+      not run.
   """
   _check_names(study)
   claims.check(study.claims, study.arms, study.later_arms, study.later)
@@ -121,7 +122,9 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
   leaves = tuple((world, seed) for world in worlds for seed in range(study.seeds.per_world))
   if study.kind == 'scaling':
     return tuple(
-      Stage(f'pretrain/{size}/{updates}', 'pretrain', '', '', _scaled(study, size, updates), roots, None)
+      Stage(
+        f'pretrain/{size}/{updates}', 'pretrain', '', '', _scaled(study, size, updates), roots, None
+      )
       for size in study.scaling.sizes
       for updates in study.scaling.updates
     )
@@ -133,14 +136,17 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
     if arm in study.later_arms:
       parent = align if align.trains else pretrain
       found += [
-        Stage(f'later/{arm}/{later}', 'later', arm, later, study, leaves, parent) for later in study.later
+        Stage(f'later/{arm}/{later}', 'later', arm, later, study, leaves, parent)
+        for later in study.later
       ]
   return tuple(found)
 
 
 def digest(content: typing.Any) -> str:
   """Sha256 of the canonical JSON of `content`."""
-  return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
+  return hashlib.sha256(
+    json.dumps(content, sort_keys=True, separators=(',', ':')).encode()
+  ).hexdigest()
 
 
 def _scaled(study: StudyConfig, size: str, updates: int) -> StudyConfig:

@@ -1,4 +1,4 @@
-"""The graph of a study before any compute: what each stage costs, what is done, how long the rest takes."""
+"""A study before any compute: what each stage costs, what is done, how long the rest takes."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -17,7 +17,8 @@ from whyjax.study import cache, graph
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
 
-EFFICIENCY = {'cpu': 0.4, 'gpu': 0.3, 'tpu': 0.3}  # assumed of a step, beside a large matmul on the device
+# Assumed speed of a training step beside that of a large matmul on the device.
+EFFICIENCY = {'cpu': 0.4, 'gpu': 0.3, 'tpu': 0.3}
 _PROMPT = 64  # tokens that a prompt of a battery is padded to
 _SIDE = {'cpu': 1024, 'gpu': 8192, 'tpu': 8192}  # of the matmul that is measured
 
@@ -42,12 +43,14 @@ class Cost:
 
   @property
   def is_done(self) -> bool:
+    """Whether there is nothing left to do."""
     return self.seconds is not None and self.eval_seconds is not None
 
   def estimate(self, speed: float, eval_speed: float) -> float:
     """Seconds that the stage takes, or took, at these speeds in FLOP/s."""
     training = self.flops / speed if self.seconds is None else self.seconds
-    return training + (self.eval_flops / eval_speed if self.eval_seconds is None else self.eval_seconds)
+    evals = self.eval_flops / eval_speed if self.eval_seconds is None else self.eval_seconds
+    return training + evals
 
 
 def show(study: StudyConfig, workdir: Path, console: Console) -> None:
@@ -57,7 +60,10 @@ def show(study: StudyConfig, workdir: Path, console: Console) -> None:
   found = [cost(stage, workdir) for stage in stages]
   speeds, basis = _speeds(study, found)
   table = Table(
-    title=f'{study.name}: {study.question}', caption=basis, title_justify='left', caption_justify='left'
+    title=f'{study.name}: {study.question}',
+    caption=basis,
+    title_justify='left',
+    caption_justify='left',
   )
   table.add_column('stage')
   for name in ('replicas', 'parameters', 'updates', 'tokens', 'FLOPs', 'minutes'):
@@ -91,7 +97,7 @@ def cost(stage: Stage, workdir: Path) -> Cost:
   study = stage.study
   tokens = stage.tokens * len(stage.replicas)
   flops = sizes.flops_per_token(stage.model, vocabulary(study.world).size, study.row_length)
-  # An item is read twice when forced, once for each answer that is written; reading is a third of training.
+  # An item is read twice when forced, and once for each answer; reading is a third of training.
   answers = 1 + study.evals.samples
   read = (
     study.evals.battery_items
@@ -120,7 +126,8 @@ def _speeds(study: StudyConfig, found: Sequence[Cost]) -> tuple[tuple[float, flo
   if done and evaluated:
     speed = sum(c.flops for c in done) / sum(c.seconds for c in done)
     eval_speed = sum(c.eval_flops for c in evaluated) / sum(c.eval_seconds for c in evaluated)
-    return (speed, eval_speed), f'minutes rest on the speed of {len(done)} finished stages of this workdir'
+    basis = f'minutes rest on the speed of {len(done)} finished stages of this workdir'
+    return (speed, eval_speed), basis
   platform = study.device.platform
   try:
     peak = measured_matmul(study)
@@ -128,7 +135,7 @@ def _speeds(study: StudyConfig, found: Sequence[Cost]) -> tuple[tuple[float, flo
     return None, f'no minutes: {error}'
   share = EFFICIENCY[platform]
   speed = share * peak
-  basis = f'minutes assume {share:.0%} of the speed of a matmul measured here now, {peak / 1e9:,.0f} GFLOP/s'
+  basis = f'minutes assume {share:.0%} of a matmul measured here now, {peak / 1e9:,.0f} GFLOP/s'
   return (speed, speed), basis
 
 

@@ -13,11 +13,11 @@ import subprocess
 import whyjax
 from whyjax.study.graph import Stage
 
-PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets', 'grain')
+PACKAGES = 'jax jaxlib flax optax orbax-checkpoint numpy tensorflow-datasets grain'.split()
 
 
 def meta(stage: Stage, corpora: list[str]) -> dict:
-  """All that is needed to make the stage again; what may differ between two equal runs lies under 'run'.
+  """All that is needed to make the stage again; what may differ between equal runs lies in 'run'.
 
   Args:
     stage: the stage.
@@ -72,9 +72,12 @@ def versions() -> dict[str, str]:
 @functools.cache
 def commit() -> str:
   """The code's git commit, with '-dirty' when files differ from it; '' outside git."""
+  command = 'git describe --always --abbrev=40 --dirty --exclude=*'.split()
   source = Path(whyjax.__file__).parent
-  command = ['git', '-C', str(source), 'describe', '--always', '--abbrev=40', '--dirty', '--exclude=*']
   try:
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    found = subprocess.run(
+      command, cwd=source, capture_output=True, text=True, timeout=10, check=True
+    )
+    return found.stdout.strip()
   except (OSError, subprocess.SubprocessError):
     return ''

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 import dataclasses
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +28,9 @@ def run(study: StudyConfig, workdir: Path, console: Console) -> None:
   with workdirs.hold(workdir, study.name):
     console.print(f'[bold]{study.name}[/]: {study.question}', highlight=False)
     console.print(
-      f'{len(stages)} stages on {study.device.platform}, workdir {workdir}', style='dim', highlight=False
+      f'{len(stages)} stages on {study.device.platform}, workdir {workdir}',
+      style='dim',
+      highlight=False,
     )
     fresh = _complete(stages, workdir, console)
     results.write(path, collect(study, stages, workdir, fresh))
@@ -37,14 +38,16 @@ def run(study: StudyConfig, workdir: Path, console: Console) -> None:
 
 
 def _complete(stages: Sequence[Stage], workdir: Path, console: Console) -> set[str]:
-  """Trains and evaluates what is not done, a line for each stage; returns the names of those that it did."""
+  """Trains and evaluates what is not done, a line a stage; returns the names of those."""
   console.print(f'misaligned: on {HEADLINE}, free-running and forced', style='dim', highlight=False)
   trained = [stage for stage in stages if stage.trains]
   missing = [stage for stage in trained if not _is_done(stage, workdir)]
   width = max(len(stage.name) for stage in trained)
 
   def done(stage: Stage, note: str = '') -> None:
-    console.print(f'{stage.name:{width}}  {_summary(stage, workdir)}  [dim]{note}[/]', highlight=False)
+    console.print(
+      f'{stage.name:{width}}  {_summary(stage, workdir)}  [dim]{note}[/]', highlight=False
+    )
 
   for stage in trained:
     if stage not in missing:
@@ -52,7 +55,9 @@ def _complete(stages: Sequence[Stage], workdir: Path, console: Console) -> set[s
   if missing:
     from whyjax.study import execute  # JAX: a finished study does not need it
 
-    execute.complete(missing, workdir, lambda line: console.print(line, style='dim', highlight=False), done)
+    execute.complete(
+      missing, workdir, lambda line: console.print(line, style='dim', highlight=False), done
+    )
   return {stage.name for stage in missing}
 
 
@@ -75,7 +80,9 @@ def _summary(stage: Stage, workdir: Path) -> str:
   )
 
 
-def collect(study: StudyConfig, stages: Sequence[Stage], workdir: Path, fresh: Collection[str]) -> list[dict]:
+def collect(
+  study: StudyConfig, stages: Sequence[Stage], workdir: Path, fresh: Collection[str]
+) -> list[dict]:
   """All records of a finished study, checks, fits and verdicts included.
 
   Args:
@@ -99,7 +106,7 @@ def _of_stage(stage: Stage, workdir: Path) -> list[dict]:
   """What a stage left: its own record and those of its evaluation."""
   if stage.trains:
     return [cache.trained(stage, workdir), *cache.evaluated(stage, workdir)[0]]
-  # Without alignment the model is the pretrained one: its answers stand for every seed of its world.
+  # Without alignment the model is the pretrained one, and answers alike for every seed.
   before, evals = cache.trained(stage.parent, workdir), cache.evaluated(stage.parent, workdir)[0]
   heirs = list(zip(stage.replicas, stage.inherits(), strict=True))
   record = cache.record(
@@ -111,7 +118,10 @@ def _of_stage(stage: Stage, workdir: Path) -> list[dict]:
     run=before['run'],
   )
   copies = [
-    e | stage.fields() | {'seed': seed} for (world, seed), _ in heirs for e in evals if e['world'] == world
+    e | stage.fields() | {'seed': seed}
+    for (world, seed), _ in heirs
+    for e in evals
+    if e['world'] == world
   ]
   return [record, *(c for c in copies if c['record'] != 'transcript' or c['seed'] == 0)]
 
@@ -119,8 +129,11 @@ def _of_stage(stage: Stage, workdir: Path) -> list[dict]:
 def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dict:
   """The 'study' record; its minutes are those that its stages took, whenever they ran."""
   trained = [stage for stage in stages if stage.trains]
-  seconds = [cache.trained(s, workdir)['run']['wall'] + cache.evaluated(s, workdir)[1] for s in trained]
-  first = json.loads((stages[0].directory(workdir) / 'stage.json').read_text())
+  seconds = [
+    cache.trained(s, workdir)['run']['wall'] + cache.evaluated(s, workdir)[1] for s in trained
+  ]
+  path = stages[0].directory(workdir) / 'stage.json'
+  first = cache.parse(path, path.read_text())
   worlds = range(study.seeds.first_world, study.seeds.first_world + study.seeds.worlds)
   return {
     'record': 'study',

@@ -53,7 +53,8 @@ class Estimate:
 
 
 def indicator(outcomes: Sequence[str], letter: str) -> np.ndarray:
-  """[replica, item] from one outcome string a replica: 1.0 where the outcome is `letter`, else 0.0."""
+  """[replica, item] from one outcome string a replica: 1.0 where the outcome is `letter`, else
+  0.0."""
   return np.array([[o == letter for o in replica] for replica in outcomes], dtype=float)
 
 
@@ -114,7 +115,9 @@ def bootstrap(
   """
   values = np.unique(difference)
   shares = np.stack([(difference == v).mean(axis=1) for v in values], axis=-1)
-  shares = np.stack([shares[np.equal(worlds, w)] for w in np.unique(worlds)])  # [world, seed, value]
+  shares = np.stack(
+    [shares[np.equal(worlds, w)] for w in np.unique(worlds)]
+  )  # [world, seed, value]
   count, seeds, _ = shares.shape
   world = rng.integers(count, size=(draws, count, 1))
   seed = rng.integers(seeds, size=(draws, count, seeds))
@@ -157,7 +160,10 @@ def decide(
     if size >= smallest_effect:
       return SUPPORTED, evidence
   if max(sign * found.low, sign * found.high) < smallest_effect:
-    return CONTRADICTED, f'the interval excludes an effect of {smallest_effect:g} in the claimed direction'
+    return (
+      CONTRADICTED,
+      f'the interval excludes an effect of {smallest_effect:g} in the claimed direction',
+    )
   if size < smallest_effect:
     faults.append(f'the effect is below {smallest_effect:g}, the smallest of interest')
   return INCONCLUSIVE, '; '.join(faults)

@@ -29,14 +29,20 @@ def check(path: Path, study: str) -> None:
   if (path / MARKER).is_file():
     mark = _read_marker(path)
     if mark.get('schema') != SCHEMA:
-      raise UserError(f'workdir {path}: schema {mark.get("schema")!r}; this version reads schema {SCHEMA}')
+      raise UserError(
+        f'workdir {path}: schema {mark.get("schema")!r}; this version reads schema {SCHEMA}'
+      )
     if mark.get('study') != study:
-      raise UserError(f'workdir {path}: belongs to study {mark.get("study")!r}; must be of {study!r}, or new')
+      raise UserError(
+        f'workdir {path}: belongs to study {mark.get("study")!r}; must be of {study!r}, or new'
+      )
   elif path.is_dir():
     # A process killed while it opened a new workdir leaves no more than these.
     strangers = sorted(p.name for p in path.iterdir() if not p.name.startswith((LOCK, MARKER)))
     if strangers:
-      raise UserError(f'workdir {path}: is no workdir but holds {strangers[0]!r}; must be new or empty')
+      raise UserError(
+        f'workdir {path}: is no workdir but holds {strangers[0]!r}; must be new or empty'
+      )
 
 
 @contextlib.contextmanager
@@ -53,13 +59,17 @@ def hold(path: Path, study: str) -> Iterator[None]:
     path.mkdir(parents=True, exist_ok=True)
     lock = os.fdopen(os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644), 'r+')
   except OSError as error:
-    raise UserError(f'workdir {path}: cannot be written ({error.strerror}); give another') from error
+    raise UserError(
+      f'workdir {path}: cannot be written ({error.strerror}); give another'
+    ) from error
   with lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       holder = lock.read().strip() or 'another process'
-      raise UserError(f'workdir {path}: in use by {holder}; wait for it or give another --workdir') from error
+      raise UserError(
+        f'workdir {path}: in use by {holder}; wait for it or give another --workdir'
+      ) from error
     since = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
     lock.truncate(0)
     lock.write(f'process {os.getpid()} on {socket.gethostname()} since {since}\n')
@@ -80,7 +90,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def disk_fault(error: BaseException | None) -> str:
-  """What is wrong with the disk, if that is what ended the run; '' if not. Libraries wrap such errors."""
+  """What is wrong with the disk, if that ended the run; '' if not. Libraries wrap such errors."""
   while error is not None:
     if isinstance(error, OSError) and error.errno in _DISK:
       return str(error)

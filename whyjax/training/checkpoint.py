@@ -1,9 +1,9 @@
-"""Checkpoints of a stage: Orbax writes and commits them; a seal on each item shows that it is still whole.
+"""Checkpoints of a stage: Orbax writes and commits them, and seals show that they are still whole.
 
-They lie in DIRECTORY/STEP/{params,opt_state,meta}/. Orbax commits a step by a rename, so that a half-written
-one has no number for a name. But it does not notice later damage to array data, and answers other damage with
-tracebacks: so every item carries SHA-256 sums of its files, written before the commit and checked before
-reading.
+They lie in DIRECTORY/STEP/{params,opt_state,meta}/. Orbax commits a step by a rename, so that a
+half-written one has no number for a name. But it does not notice later damage to array data, and
+answers other damage with tracebacks: so each item carries SHA-256 sums of its files, written before
+the commit and checked before reading.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _TREES = ('params', 'opt_state')
 
 
 class Checkpoints:
-  """The checkpoints in one directory, the last two of them kept; leaving the context awaits the last save."""
+  """The checkpoints in one directory, the last two kept; the context ends with the last save."""
 
   def __init__(self, directory: Path):
     self._directory = directory.absolute()
@@ -42,13 +42,19 @@ class Checkpoints:
     return self._directory / str(self.latest())
 
   def save(self, step: int, params, opt_state, meta: dict) -> None:
-    """Saves the state after `step` updates; `meta` is JSON. The files are written in the background."""
-    if step != self.latest():  # Orbax refuses to write a step twice
-      trees = {'params': ocp.args.StandardSave(params), 'opt_state': ocp.args.StandardSave(opt_state)}
-      self._manager.save(step, args=ocp.args.Composite(**trees, meta=ocp.args.JsonSave(meta)))
+    """Saves the state after `step` updates, in the background; `meta` is JSON."""
+    if step == self.latest():
+      return  # Orbax refuses to write a step twice
+    trees = {'params': params, 'opt_state': opt_state}
+    args = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
+    self._manager.save(step, args=ocp.args.Composite(**args, meta=ocp.args.JsonSave(meta)))
 
   def restore(self, params, opt_state) -> tuple:
-    """(params, opt_state, meta) of the newest checkpoint; the trees say shapes, types and shardings.
+    """(params, opt_state, meta) of the newest checkpoint.
+
+    Args:
+      params: tree of ShapeDtypeStructs with their shardings.
+      opt_state: the same.
 
     Raises:
       UserError: the checkpoint is damaged, or does not fit the trees.
@@ -61,7 +67,8 @@ class Checkpoints:
     for item, tree in trees.items():
       check_tree(stored[item].tree, tree, f'checkpoint {where}: {item}')
     args = {item: ocp.args.StandardRestore(tree) for item, tree in trees.items()}
-    restored = self._manager.restore(step, args=ocp.args.Composite(**args, meta=ocp.args.JsonRestore()))
+    args = ocp.args.Composite(**args, meta=ocp.args.JsonRestore())
+    restored = self._manager.restore(step, args=args)
     return restored['params'], restored['opt_state'], restored['meta']
 
 
@@ -81,22 +88,25 @@ def restore_params(directory: Path) -> dict:
     _check_seal(directory / str(step), 'params')
     stored = manager.item_metadata(step)['params'].tree
     host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), stored)
-    return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(host)))['params']
+    args = ocp.args.Composite(params=ocp.args.StandardRestore(host))
+    return manager.restore(step, args=args)['params']
 
 
-def check_tree(given, wanted, where: str) -> None:
+def check_tree(given: dict, wanted: dict, where: str) -> None:
   """Raises a UserError that lists every leaf of `given` that is missing, unknown or mis-shaped."""
   given, wanted = _shapes(given), _shapes(wanted)
   faults = [f'{name} is missing' for name in wanted if name not in given]
   faults += [f'{name} is unknown' for name in given if name not in wanted]
   both = given.keys() & wanted.keys()
-  faults += [f'{name} is {given[name]}, not {wanted[name]}' for name in both if given[name] != wanted[name]]
+  faults += [
+    f'{name} is {given[name]}, not {wanted[name]}' for name in both if given[name] != wanted[name]
+  ]
   if faults:
     raise UserError(f'{where}: does not fit this model and optimizer: {"; ".join(sorted(faults))}')
 
 
 def _shapes(tree) -> dict[str, str]:
-  """Dotted path of each leaf -> its type and shape; equal for a tree and for its metadata on disk."""
+  """Dotted path of each leaf -> its type and shape; a tree and its metadata on disk are alike."""
   return {
     jax.tree_util.keystr(path, simple=True, separator='.'): f'{x.dtype}{list(x.shape)}'
     for path, x in jax.tree_util.tree_leaves_with_path(tree)
@@ -104,7 +114,7 @@ def _shapes(tree) -> dict[str, str]:
 
 
 class _Sealed:
-  """Mixin for Orbax handlers: when an item is complete, and before it is committed, its files are summed."""
+  """Mixin for Orbax handlers: sums up the files of a complete item before it is committed."""
 
   def finalize(self, directory) -> None:
     super().finalize(directory)
@@ -144,7 +154,9 @@ def _check_seal(where: Path, item: str) -> None:
   """Raises a UserError unless every file of an item of a checkpoint is as it was written."""
   try:
     sums = json.loads((where / item / _SEAL).read_text())
-    damaged = [f'{item}/{name}' for name, value in sorted(sums.items()) if _sum(where / item / name) != value]
+    damaged = [
+      f'{item}/{name}' for name, value in sorted(sums.items()) if _sum(where / item / name) != value
+    ]
   except (OSError, ValueError, AttributeError) as error:
     damaged = [str(error)]
   if damaged:

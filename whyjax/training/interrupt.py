@@ -12,7 +12,7 @@ class Preempted(Exception):
 
 
 class Interrupt:
-  """Notes SIGTERM and SIGINT while its context lasts; a second one acts as ever. For the main thread only."""
+  """Notes SIGTERM and SIGINT in its context; a second one acts as ever. Main thread only."""
 
   number: int | None = None  # of the signal that has come
 

@@ -50,7 +50,7 @@ def train(
   stage: StageConfig,
   device: DeviceConfig,
   data: Data,
-  params,
+  params: dict | None,
   seeds: Sequence[int],
   directory: Path,
   meta: dict,
@@ -59,9 +59,9 @@ def train(
 ) -> TrainResult:
   """Trains R = len(seeds) replicas for `stage.updates` updates, or for what is left of them.
 
-  Starts from the newest checkpoint in its own directory, else from `params`, else from the params of the
-  newest checkpoint in `init_from`, else from scratch. All but the first begin at update 0 with a fresh
-  optimizer.
+  Starts from the newest checkpoint in its own directory, else from `params`, else from the params
+  of the newest checkpoint in `init_from`, else from scratch. All but the first begin at update 0
+  with a fresh optimizer.
 
   Args:
     name: of the stage, for people.
@@ -102,8 +102,8 @@ def train(
     tokens = replicas * stage.batch_rows * row_length  # of one update
     with Reporter(directory, name, stage, tokens, saved) as reporter:
       while step < stage.updates and not interrupt.number:
-        # Up to the next checkpoint the devices always have work: the host prepares a dispatch while the one
-        # before runs, and reads the metrics of that one only when the next is under way.
+        # Up to the next checkpoint the devices always have work: the host prepares a dispatch while
+        # the one before runs, and reads the metrics of that one only when the next is under way.
         goal = min(step + stage.checkpoint_every - step % stage.checkpoint_every, stage.updates)
         under_way = collections.deque()
         reporter.start_clock()
@@ -121,13 +121,17 @@ def train(
         checkpoints.save(step, *state, reporter.saved | identity | {'name': name, 'meta': meta})
 
   if interrupt.number:
-    raise Preempted(f'{name}: stopped and saved at update {step} of {stage.updates}', interrupt.number)
+    raise Preempted(
+      f'{name}: stopped and saved at update {step} of {stage.updates}', interrupt.number
+    )
   seconds = reporter.saved['seconds']
   return TrainResult(state[0], reporter.saved['loss'], seconds, stage.updates * tokens / seconds)
 
 
-def _begin(program: Program, name: str, params, init_from: Path | None, seeds: Sequence[int], log) -> tuple:
-  """(params, opt_state) before the first update: given params or fresh ones, and always a fresh optimizer."""
+def _begin(
+  program: Program, name: str, params, init_from: Path | None, seeds: Sequence[int], log
+) -> tuple:
+  """(params, opt_state) before the first update: params given or fresh, the optimizer fresh."""
   wanted = program.state[0]
   if params is None and init_from is not None:
     params = restore_params(init_from)
@@ -140,12 +144,14 @@ def _begin(program: Program, name: str, params, init_from: Path | None, seeds: S
   else:
     check_tree(params, wanted, f'stage {name}: params handed on')
     log(f'{name}: starts from params handed on')
-    # A copy in any case: a dispatch takes the memory of its state, and several stages may share a parent.
+    # Always a copy: a dispatch takes the memory of its state, and stages may share a parent.
     params = jax.device_put(params, jax.tree.map(lambda x: x.sharding, wanted), may_alias=False)
   return params, program.init_optimizer(params)
 
 
-def _resume(program: Program, checkpoints: Checkpoints, stage: StageConfig, identity: dict) -> tuple:
+def _resume(
+  program: Program, checkpoints: Checkpoints, stage: StageConfig, identity: dict
+) -> tuple:
   """(params, opt_state) and meta of the newest checkpoint, if it is one of this stage."""
   *state, saved = checkpoints.restore(*program.state)
   where = checkpoints.newest()
@@ -158,16 +164,19 @@ def _resume(program: Program, checkpoints: Checkpoints, stage: StageConfig, iden
 
 
 def _stack(data: Data, begin: int, end: int, like: dict) -> dict:
-  """Batches of the updates [begin, end) as a stack [R, K, B, T] on the devices; the last fills up to K."""
+  """The batches of updates [begin, end), stacked [R, K, B, T] on the devices; the last fills up."""
   batches = [data.batch(step) for step in range(begin, end)]
   batches += batches[-1:] * (like['tokens'].shape[1] - len(batches))
   return {
-    name: jax.device_put(np.stack([b[name] for b in batches], axis=1), x.sharding) for name, x in like.items()
+    name: jax.device_put(np.stack([b[name] for b in batches], axis=1), x.sharding)
+    for name, x in like.items()
   }
 
 
-def _report(reporter: Reporter, checkpoints: Checkpoints, begin: int, end: int, metrics: dict) -> None:
-  """Waits for the updates (begin, end] and reports them; stops at the first in which a replica diverged."""
+def _report(
+  reporter: Reporter, checkpoints: Checkpoints, begin: int, end: int, metrics: dict
+) -> None:
+  """Waits for the updates (begin, end] and reports them; stops where a replica diverged."""
   metrics = jax.device_get(metrics)
   state_finite_R = metrics.pop('finite')
   metrics = {name: x_RxK[:, : end - begin] for name, x_RxK in metrics.items()}
@@ -182,6 +191,7 @@ def _report(reporter: Reporter, checkpoints: Checkpoints, begin: int, end: int, 
     last = checkpoints.latest()
     last = 'none' if last is None else f'step {last}'
     raise NonFiniteLoss(
-      f'stage {reporter.name}: {what} at step {step} (replica {replica}); last finite checkpoint: {last}'
+      f'stage {reporter.name}: {what} at step {step} (replica {replica}); '
+      f'last finite checkpoint: {last}'
     )
   reporter.report(end, metrics)

@@ -1,12 +1,14 @@
-"""Devices: starting the backend, the mesh, and which axis of an array lies on which axis of the mesh.
+"""Devices: starting the backend, the mesh, and how arrays lie on it.
 
-Every trained array has a leading replica axis R. The mesh has three axes: 'replica' (independent programs),
-'data' (rows of a batch, and slices of the parameters) and 'model' (slices of a layer).
+Every trained array has a leading replica axis R. The mesh has three axes: 'replica' (independent
+programs), 'data' (rows of a batch; parameters and optimizer state are split over it at rest) and
+'model' (parts of a layer).
 """
 
 from collections.abc import Callable
 import math
 import os
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -17,10 +19,10 @@ from whyjax.errors import UserError
 
 AXES = ('replica', 'data', 'model')
 
-# Name of a matrix -> mesh axes of its last two dimensions. 'model' follows Megatron (columns first, then
-# rows), so that a layer needs one reduction in attention and one in the MLP; 'data' slices the other
-# dimension (FSDP). The embedding is split by width alone: where its vocabulary is split and all three mesh
-# axes are larger than 1, XLA's partitioner aborts at the look-up.
+# Name of a matrix -> mesh axes that its last two dimensions are split over at rest. 'model' follows
+# Megatron (columns first, then rows), so that a layer needs one reduction in attention and one in
+# the MLP; 'data' splits the other dimension. The embedding is split by width alone: at a look-up by
+# split vocabulary XLA's partitioner aborts when all three mesh axes are larger than 1.
 LAYOUT = {
   'embedding': ((), ('model', 'data')),
   'qkv': (('data',), ('model',)),
@@ -49,26 +51,34 @@ def start_backend(device: DeviceConfig) -> None:
     jax.devices()
   except (RuntimeError, AssertionError) as error:  # without CUDA the second, and it is empty
     reason = str(error).splitlines()[0] if str(error) else 'no such device'
-    raise UserError(f'device.platform = {device.platform!r}: JAX cannot start it here ({reason})') from error
+    raise UserError(
+      f'device.platform = {device.platform!r}: JAX cannot start it here ({reason})'
+    ) from error
 
 
 def make_mesh(device: DeviceConfig, replicas: int, batch_rows: int) -> Mesh:
   """The mesh for `replicas` programs that read micro-batches of `batch_rows` rows each.
 
-  A size of 0 in `device` means: as large as divides the work and fits the devices; 'replica' goes before
-  'data', because replicas need no communication.
+  A size of 0 in `device` means: as large as divides the work and fits the devices; 'replica' goes
+  before 'data', because replicas need no communication.
 
   Raises:
     UserError: a size does not divide what it splits, or the mesh needs more devices than there are.
   """
   available = jax.device_count()
   model = device.mesh_model
-  replica = device.mesh_replica or _largest_divisor(replicas, available // (model * max(device.mesh_data, 1)))
+  replica = device.mesh_replica or _largest_divisor(
+    replicas, available // (model * max(device.mesh_data, 1))
+  )
   data = device.mesh_data or _largest_divisor(batch_rows, available // (model * replica))
   if replicas % replica:
-    raise UserError(f'device.mesh_replica = {replica}: must be a divisor of the {replicas} replicas')
+    raise UserError(
+      f'device.mesh_replica = {replica}: must be a divisor of the {replicas} replicas'
+    )
   if batch_rows % data:
-    raise UserError(f'device.mesh_data = {data}: must be a divisor of the {batch_rows} rows of a micro-batch')
+    raise UserError(
+      f'device.mesh_data = {data}: must be a divisor of the {batch_rows} rows of a micro-batch'
+    )
   shape = (replica, data, model)
   if math.prod(shape) > available:
     raise UserError(
@@ -83,21 +93,40 @@ def _largest_divisor(number: int, limit: int) -> int:
   return max(d for d in range(1, max(limit, 1) + 1) if number % d == 0)
 
 
-def param_sharding(mesh: Mesh, tree):
-  """NamedShardings of params or optimizer state with leaves [R, ...], by the last name of each leaf's path.
+def _layout(mesh, path, shape: tuple[int, ...]) -> list[tuple[str, ...]]:
+  """Mesh axes of each dimension of a leaf; a dimension that they do not divide stays whole."""
+  layout = [()] * len(shape)
+  for position, axes in zip((-2, -1), LAYOUT.get(getattr(path[-1], 'key', ''), ()), strict=False):
+    if shape[position] % math.prod(mesh.shape[axis] for axis in axes) == 0:
+      layout[position] = axes
+  return layout
 
-  A dimension that its mesh axes do not divide stays whole.
-  """
 
-  def sharding(path, leaf):
-    spec = [('replica',)] + [()] * (leaf.ndim - 1)
-    layout = LAYOUT.get(getattr(path[-1], 'key', ''), ())
-    for position, axes in zip((-2, -1), layout, strict=False):
-      if leaf.shape[position] % math.prod(mesh.shape[axis] for axis in axes) == 0:
-        spec[position] = axes
-    return NamedSharding(mesh, P(*spec))
+def param_sharding(mesh: Mesh, tree: Any) -> Any:
+  """NamedShardings of params or optimizer state at rest, leaves [R, ...]: split over all axes."""
+
+  def sharding(path, x):
+    return NamedSharding(mesh, P('replica', *_layout(mesh, path, x.shape)[1:]))
 
   return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def gathered(params: dict) -> dict:
+  """Params of one replica as a step computes with them, inside `map_replicas`: whole over 'data'.
+
+  To say so is to gather the slices before use (FSDP). Left to itself the compiler moves activations
+  instead, with several times as many collectives. The embedding, for look-ups, is gathered whole.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return params
+
+  def gather(path, x):
+    kept = () if path[-1].key == 'embedding' else ('model',)
+    layout = [[axis for axis in axes if axis in kept] for axes in _layout(mesh, path, x.shape)]
+    return jax.lax.with_sharding_constraint(x, P(*map(tuple, layout)))
+
+  return jax.tree_util.tree_map_with_path(gather, params)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -108,9 +137,9 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def map_replicas(fn: Callable, mesh: Mesh, loop: bool) -> Callable:
   """Maps `fn`, written for one replica, over the leading axis R of every leaf of its arguments.
 
-  `shard_map` is manual over the mesh axis 'replica', so that the compiler cannot add communication between
-  replicas. Those of one device run in turn (`loop`) or as one batch. The axes 'data' and 'model' stay with
-  the compiler, which follows the shardings of the arguments.
+  `shard_map` is manual over the mesh axis 'replica', so that the compiler cannot add communication
+  between replicas. Those of one device run in turn (`loop`) or as one batch. The axes 'data' and
+  'model' stay with the compiler, which follows the shardings of the arguments.
   """
 
   def local(*trees):

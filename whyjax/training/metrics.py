@@ -1,4 +1,4 @@
-"""Where the numbers of training go: JSON lines, TensorBoard events, and one live line for whoever waits."""
+"""Where the numbers of training go: JSON lines, TensorBoard events, and a live line for people."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,14 @@ _QUIET_SECONDS = 10.0  # between progress lines when stderr is not a terminal
 
 
 class Reporter:
-  """Writes metrics.jsonl and tensorboard/ of a stage directory, shows progress, and counts what is done.
+  """Writes metrics.jsonl and tensorboard/ of a stage, shows progress, and counts what is done.
 
-  `saved` is the count, and every checkpoint has a copy: `step` (updates done), `seconds` (spent in steps) and
-  `loss` (of the last update, one a replica).
+  `saved` is the count, and every checkpoint has a copy: `step` (updates done), `seconds` (spent in
+  steps) and `loss` (of the last update, one a replica).
   """
 
   def __init__(self, directory: Path, name: str, stage: StageConfig, tokens: int, saved: dict):
-    """`tokens`: of one update, all replicas; what an earlier run wrote after `saved['step']` is dropped."""
+    """What an earlier run wrote after `saved['step']` is dropped; `tokens` are of one update."""
     self.name, self.saved = name, {key: saved[key] for key in ('step', 'seconds', 'loss')}
     self._updates, self._tokens = stage.updates, tokens
     self._rates = np.asarray(learning_rate(stage)(np.arange(stage.updates)))
@@ -45,8 +45,8 @@ class Reporter:
   def report(self, end: int, metrics: dict[str, np.ndarray]) -> None:
     """Reports the updates up to `end`: loss, grad_norm and weight, each [R, updates].
 
-    The loss of a line is the mean over its updates by weight, its weight their sum, its gradient norm their
-    largest; its tokens are those of one replica since the start.
+    The loss of a line is the mean over its updates by weight, its weight their sum, its gradient
+    norm their largest; its tokens are those of one replica since the start.
     """
     now = time.perf_counter()
     seconds, self._mark = now - self._mark, now
@@ -77,13 +77,13 @@ class Reporter:
       self._events.add_scalar(key, value, end)
     left = (self._updates - end) * self._tokens / speed
     self._progress.show(
-      f'{self.name}  {end}/{self._updates}  loss {np.mean(record["loss"]):.4f}  {speed:,.0f} tokens/s'
-      f'  {left // 60:.0f}:{left % 60:02.0f} left'
+      f'{self.name}  {end}/{self._updates}  loss {np.mean(record["loss"]):.4f}  '
+      f'{speed:,.0f} tokens/s  {left // 60:.0f}:{int(left % 60):02d} left'
     )
 
 
 def _open_lines(path: Path, start: int):
-  """Opens a file of JSON lines for more, without those after step `start` and without a half-written one."""
+  """Opens a file of JSON lines for more, without those after step `start` and without half ones."""
   path.parent.mkdir(parents=True, exist_ok=True)
   lines = path.read_text().splitlines(keepends=True) if path.exists() else []
   kept = [line for line in lines if line.endswith('\n') and json.loads(line)['step'] <= start]
@@ -94,7 +94,7 @@ def _open_lines(path: Path, start: int):
 
 
 class _Progress:
-  """A line of stderr: rewritten in place on a terminal, else printed anew every ten seconds at most."""
+  """A line of stderr: rewritten in place on a terminal, else a new one every ten seconds."""
 
   def __init__(self):
     self._live = sys.stderr.isatty()

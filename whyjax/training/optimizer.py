@@ -13,8 +13,8 @@ def learning_rate(stage: StageConfig) -> optax.Schedule:
   - cosine: from the peak to zero along half a cosine;
   - wsd: the peak, then a line to zero over the last `decay` of the updates (Hu et al., 2024).
 
-  No update is wasted on a rate of zero: the warm-up starts above it, and the decay would reach it one update
-  after the last.
+  No update is wasted on a rate of zero: the warm-up starts above it, and the decay would reach it
+  one update after the last.
   """
   peak = stage.learning_rate
   warmup = round(stage.warmup * stage.updates)
@@ -25,13 +25,14 @@ def learning_rate(stage: StageConfig) -> optax.Schedule:
     'cosine': optax.cosine_decay_schedule(peak, max(rest, 1)),
     'wsd': optax.linear_schedule(peak, 0.0, decay, transition_begin=rest - decay),
   }[stage.schedule]
-  return optax.join_schedules([optax.linear_schedule(peak / (warmup + 1), peak, warmup), after], [warmup])
+  before = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
+  return optax.join_schedules([before, after], [warmup])
 
 
-def hidden(params):
+def hidden(params: dict) -> dict:
   """True for the weight matrices of the layers, False for embedding, output head and norms.
 
-  The matrices of all layers are stacked, so they are the leaves with three axes: layer, fan-in, fan-out.
+  The matrices of all layers are stacked: they are the leaves with three axes (layer, in, out).
   """
   return jax.tree.map(lambda p: p.ndim == 3, params)
 
@@ -39,9 +40,9 @@ def hidden(params):
 def make_optimizer(stage: StageConfig) -> optax.GradientTransformation:
   """Clipping by global norm, then AdamW or Muon; only hidden matrices decay.
 
-  Muon (Jordan et al., 2024) orthogonalises the update of each hidden matrix; all else stays with AdamW. Its
-  updates are scaled to the size of AdamW's (Liu et al., 2025), so that a learning rate means the same in
-  both.
+  Muon (Jordan et al., 2024) orthogonalises the update of each hidden matrix; all else stays with
+  AdamW. Its updates are scaled to the size of AdamW's (Liu et al., 2025), so that a learning rate
+  means the same in both.
   """
   rate = learning_rate(stage)
   update = optax.adamw(rate, b2=stage.beta2, weight_decay=stage.weight_decay, mask=hidden)
@@ -62,5 +63,5 @@ def _labels(params):
 
 
 def _matrices(params):
-  """Dimension numbers for Muon: the layer axis is a batch of matrices. Without them all would be Adam's."""
+  """Dimension numbers for Muon: layers are a batch of matrices. By default all would be Adam's."""
   return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(-2, -1), params)

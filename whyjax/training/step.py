@@ -17,14 +17,16 @@ BATCH = {'tokens': jnp.int32, 'segments': jnp.int32, 'positions': jnp.int32, 'we
 METRICS = ('loss', 'grad_norm', 'weight')
 
 
-def loss_fn(model: ModelConfig, params, batch: dict, **options) -> tuple[jax.Array, jax.Array]:
+def loss_fn(
+  model: ModelConfig, params: dict, batch: dict, **options
+) -> tuple[jax.Array, jax.Array]:
   """Sum over a batch of the weighted negative log-likelihood (nats), and the sum of the weights.
 
   Args:
     model: shape of the transformer.
     params: of one replica.
-    batch: tokens, segments, positions, weights, each [B, T]. A token is predicted from those before it in its
-      segment, and counts with its weight; the first of a segment does not count.
+    batch: tokens, segments, positions, weights, each [B, T]. A token is predicted from those before
+      it in its segment, and counts with its weight; the first of a segment does not count.
     **options: `scan_layers` and `remat` of the model.
   """
   logits_BxTxV = transformer.forward(
@@ -42,8 +44,8 @@ def loss_fn(model: ModelConfig, params, batch: dict, **options) -> tuple[jax.Arr
 def _cross_entropy(logits_BxTxV: jax.Array, target_BxT: jax.Array) -> jax.Array:
   """Negative log-likelihood of each target, nats.
 
-  The target's logit is picked by a mask, not by an index: then a vocabulary that is split over devices needs
-  no gather, and the gradient no scatter.
+  The target's logit is picked by a mask, not by an index: then a vocabulary that is split over
+  devices needs no gather, and the gradient no scatter.
   """
   hit_BxTxV = target_BxT[..., None] == jnp.arange(logits_BxTxV.shape[-1])
   picked_BxT = jnp.sum(jnp.where(hit_BxTxV, logits_BxTxV, 0.0), axis=-1)
@@ -53,21 +55,24 @@ def _cross_entropy(logits_BxTxV: jax.Array, target_BxT: jax.Array) -> jax.Array:
 def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
   """step((params, opt_state), batch) -> ((params, opt_state), metrics): one update of one replica.
 
-  Micro-batches add up summed losses, weights and gradients, which are divided once, by the weight of the
-  whole batch: however unevenly the weights fall, accumulation changes nothing but rounding.
+  Micro-batches add up summed losses, weights and gradients, which are divided once, by the weight
+  of the whole batch: however unevenly the weights fall, accumulation changes nothing but rounding.
 
-  Metrics are scalars: loss (nats a unit of weight), grad_norm (before clipping), weight (their sum).
+  Metrics are scalars: loss (nats a unit of weight), grad_norm (before clipping), weight (the sum).
   """
   optimizer = make_optimizer(stage)
-  loss = functools.partial(loss_fn, model, scan_layers=device.scan_layers, remat=device.remat)
-  gradient = jax.value_and_grad(loss, has_aux=True)
+
+  @functools.partial(jax.value_and_grad, has_aux=True)
+  def gradient(params, batch):
+    params = meshes.gathered(params)
+    return loss_fn(model, params, batch, scan_layers=device.scan_layers, remat=device.remat)
 
   def accumulate(params, batch):
     if stage.accumulation == 1:
       return gradient(params, batch)
 
     def split(x_BxT):
-      # The rows of a micro-batch lie `accumulation` apart, so that each spreads over the whole data axis.
+      # Rows of a micro-batch lie `accumulation` apart: so each spreads over the whole data axis.
       return x_BxT.reshape(-1, stage.accumulation, x_BxT.shape[-1]).swapaxes(0, 1)
 
     def add(sums, micro_batch):
@@ -89,12 +94,13 @@ def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> C
 
 
 def make_dispatch(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
-  """dispatch(state, stack, n) -> (state, metrics): the first n steps of a stack [K, B, T], for one replica.
+  """dispatch(state, stack, n) -> (state, metrics): n steps of one replica on a stack [K, B, T].
 
-  n is unknown to the compiler: one program serves every n up to K, and the arithmetic of a step cannot depend
-  on how steps are grouped (a loop of known length may be unrolled, and then rounds otherwise).
+  n is unknown to the compiler: one program serves every n up to K, and the arithmetic of a step
+  cannot depend on how steps are grouped (a loop of known length may be unrolled, and then rounds
+  otherwise).
 
-  Metrics are those of the steps, each [K], and `finite`: whether the state in the end is free of nan and inf.
+  Metrics are those of the steps, each [K], and `finite`: no nan or inf is in the state at the end.
   """
   step = make_step(model, stage, device)
 
@@ -125,7 +131,8 @@ class Program:
   @functools.cached_property
   def compiled(self) -> jax.stages.Compiled:
     """`dispatch`, compiled once."""
-    return self.dispatch.lower(self.state, self.batch, jax.ShapeDtypeStruct((), jnp.int32)).compile()
+    n = jax.ShapeDtypeStruct((), jnp.int32)
+    return self.dispatch.lower(self.state, self.batch, n).compile()
 
 
 @functools.lru_cache(maxsize=8)
@@ -143,9 +150,11 @@ def make_program(
   def mapped(fn):
     return meshes.map_replicas(fn, mesh, device.replica_loop)
 
+  def place(x, sharding):
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
   def on_mesh(tree):
-    shardings = meshes.param_sharding(mesh, tree)
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
+    return jax.tree.map(place, tree, meshes.param_sharding(mesh, tree))
 
   init = mapped(functools.partial(transformer.init, model, vocabulary))
   params = on_mesh(jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), replicas))))
@@ -153,9 +162,9 @@ def make_program(
   opt_state = on_mesh(jax.eval_shape(init_optimizer, params))
   state = (params, opt_state)
 
-  rows = meshes.batch_sharding(mesh)
   shape = (replicas, device.steps_per_dispatch, stage.batch_rows, row_length)
-  batch = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for name, dtype in BATCH.items()}
+  stack = {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in BATCH.items()}
+  batch = jax.tree.map(lambda x: place(x, meshes.batch_sharding(mesh)), stack)
 
   one = make_dispatch(model, stage, device)
 
