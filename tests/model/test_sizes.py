@@ -68,7 +68,7 @@ def test_flops_of_a_model_counted_by_hand():
 
 def test_flops_are_nearly_those_that_xla_counts():
   model = _model('1m', layers=4, shared_layers=2, kv_heads=2)
-  vocabulary, rows, context = 512, 2, 128
+  vocabulary, rows, context = 512, 2, 256
   tokens = jax.ShapeDtypeStruct((rows, context), jnp.int32)
 
   def loss(params, tokens, positions, segments):
