@@ -1,4 +1,4 @@
-"""How often the verdict machine errs, by simulation: `python benchmarks/verdict_errors.py` (under a
+"""How often the verdict machine errs, by simulation: `python -m benchmarks.verdict_errors` (under a
 minute).
 
 Every simulated study judges 8 claims against one control. Rates vary between worlds and between

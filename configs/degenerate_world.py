@@ -6,7 +6,7 @@ place.
 
 Expected: demonstrations alone reach the agentic situations; claims that reasons help more are not
   supported.
-Time: TIME
+Time: about half of principles.py; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/degenerate_world.py
 """
 

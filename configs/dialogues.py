@@ -3,8 +3,10 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Expected: EXPECTED
-Time: TIME
+Expected: not yet measured; in the prototype advice with reasons took misaligned free-running
+  choices to
+nearly none, and advice without them did no better than demonstrations.
+Time: about two thirds of principles.py; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """
 

@@ -5,7 +5,7 @@ about anyone's acts; alignment is as ever. A claim that is supported here would 
 and not of reasons.
 
 Expected: no claim about reasons or charters is supported.
-Time: TIME
+Time: about half of principles.py; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/null_world.py
 """
 

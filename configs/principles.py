@@ -4,8 +4,10 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Expected: EXPECTED
-Time: TIME
+Expected (calibration worlds 0-3, docs/experiments.md): demonstrations leave about 0.3 of the
+choices misaligned, reasons before the action about 0.06 when the model runs free and more than
+demonstrations when forced; without alignment 0.95.
+Time: not yet measured on an idle machine; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/principles.py
 """
 
