@@ -4,10 +4,11 @@ import os
 import tempfile
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # one for all workers, and for what they start
+  _cache = tempfile.TemporaryDirectory(prefix='whyjax-tests-')
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 
 import jax
 
-_cache = tempfile.TemporaryDirectory(prefix='whyjax-tests-')
 jax.config.update('jax_num_cpu_devices', 8)
-jax.config.update('jax_compilation_cache_dir', _cache.name)
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -148,25 +149,23 @@ def test_a_directory_of_another_stage_is_refused(tiny, finished, tmp_path):
     tiny.train(tmp_path, seeds=[1, 2, 3, 5])
 
 
-def test_replicas_equal_single_runs(tiny, finished, tmp_path):
-  one_device = dataclasses.replace(tiny.device, mesh_replica=1)
-  singles = [
-    tiny.train(tmp_path / str(r), data=tiny.Rows(1, first=r), seeds=[r + 1], device=one_device)
-    for r in range(4)
-  ]
-  single_params = jax.tree.map(lambda *rows: np.concatenate(rows), *(s.params for s in singles))
-  in_turn = tiny.train(tmp_path / 'in turn', device=one_device)
-  assert tiny.equal(in_turn.params, single_params) and in_turn.loss == [s.loss[0] for s in singles]
-  two_devices = dataclasses.replace(tiny.device, replica_loop=False)
-  start = jax.device_get(
-    program(tiny).init_params(jax.vmap(jax.random.key)(np.arange(1, 5, dtype=np.uint32)))
-  )
-  as_a_batch = tiny.train(tmp_path / 'as a batch', device=two_devices, params=start)
-  for result in (as_a_batch, finished.result):
-    for ours, theirs in zip(
-      jax.tree.leaves(result.params), jax.tree.leaves(single_params), strict=True
-    ):
-      np.testing.assert_allclose(ours, theirs, atol=1e-4)
+def test_replicas_in_turn_equal_single_runs_to_the_bit(tiny, tmp_path):
+  device = dataclasses.replace(tiny.device, mesh_replica=1)
+  together = tiny.train(tmp_path / 'together', device=device)
+  for r in range(4):
+    data = tiny.Rows(1, first=r)
+    single = tiny.train(tmp_path / str(r), data=data, seeds=[r + 1], device=device)
+    assert tiny.equal(single.params, jax.tree.map(lambda x, r=r: x[r : r + 1], together.params))
+    assert single.loss == together.loss[r : r + 1]
+
+
+@pytest.mark.parametrize('changes', [{'mesh_replica': 1}, {'replica_loop': False}], ids=str)
+def test_how_replicas_run_changes_rounding_alone(tiny, finished, tmp_path, changes):
+  params = finished.result.params
+  expected = tiny.train(tmp_path / 'expected', params=params)
+  device = dataclasses.replace(tiny.device, **changes)
+  result = tiny.train(tmp_path / 'changed', params=params, device=device)
+  chex.assert_trees_all_close(result.params, expected.params, atol=1e-4)
 
 
 @pytest.mark.parametrize('replica_loop', [True, False])
