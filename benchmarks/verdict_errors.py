@@ -1,8 +1,8 @@
-"""How often the verdict machine errs, by simulation: `python -m benchmarks.verdict_errors` (under a
-minute).
+"""How often the verdict machine errs, by simulation: `python -m benchmarks.verdict_errors [N]`.
 
-Every simulated study judges 8 claims against one control. Rates vary between worlds and between
-alignment seeds of a world; outcomes of items are drawn from them. Prints, as percentages:
+N studies a row (100 unless said otherwise, in under a minute; the log's table has 600). Each
+judges 8 claims against one control. Rates vary between worlds and between alignment seeds of a
+world; outcomes of items are drawn from them. Prints, as percentages:
 
   null: no effect on average. False claims of either direction by the whole rule, per claim and in a
     study of 8 (nominal 5); then how often a single p < 0.05 by our p-value and by three others;
@@ -10,6 +10,8 @@ alignment seeds of a world; outcomes of items are drawn from them. Prints, as pe
   power: how often an effect is called supported.
   least: how often an effect equal to the smallest of interest is called contradicted.
 """
+
+import sys
 
 import numpy as np
 from rich.console import Console
@@ -23,7 +25,7 @@ NULL_SDS = (0.0, 0.1, 0.2, 0.3)  # between worlds
 EFFECTS = (0.2, 0.3, 0.45, 0.6, 0.9)
 POWER_SD = 0.1
 SEED_SD = 0.05
-CLAIMS, ITEMS, STUDIES = 8, 100, 100
+CLAIMS, ITEMS = 8, 100
 LIMITS = {'confidence': 0.95, 'smallest_effect': 0.1}
 
 
@@ -73,12 +75,12 @@ def _t_test(values: np.ndarray) -> bool:
   return bool(abs(values.mean()) * np.sqrt(len(values)) > critical * values.std(ddof=1))
 
 
-def null_row(worlds: int, seeds: int, world_sd: float) -> list[float]:
-  """Error rates when the effect is zero on average."""
+def null_row(count: int, worlds: int, seeds: int, world_sd: float) -> list[float]:
+  """Error rates in `count` studies when the effect is zero on average."""
   rng = np.random.default_rng([worlds, seeds, int(100 * world_sd)])
   labels = np.repeat(np.arange(worlds), seeds).tolist()
   claims, studies = [], []
-  for _ in range(STUDIES):
+  for _ in range(count):
     differences = simulate(rng, worlds, seeds, 0.0, world_sd)
     found, lower, higher = judge(differences, labels)
     false = [statistics.SUPPORTED in pair for pair in zip(lower, higher, strict=True)]
@@ -91,15 +93,16 @@ def null_row(worlds: int, seeds: int, world_sd: float) -> list[float]:
   return [per_claim[0], np.mean(studies), *per_claim[1:]]
 
 
-def verdict_rate(worlds: int, seeds: int, effect: float, verdict: str) -> float:
-  """Share of claims of a true effect that get this verdict."""
+def verdict_rate(count: int, worlds: int, seeds: int, effect: float, verdict: str) -> float:
+  """Share of the claims of `count` studies of a true effect that get this verdict."""
   rng = np.random.default_rng([worlds, seeds, int(100 * effect)])
   labels = np.repeat(np.arange(worlds), seeds).tolist()
-  drawn = (simulate(rng, worlds, seeds, effect, POWER_SD) for _ in range(STUDIES // 2))
+  drawn = (simulate(rng, worlds, seeds, effect, POWER_SD) for _ in range(count))
   return float(np.mean([word == verdict for d in drawn for word in judge(d, labels)[1]]))
 
 
-def main() -> None:
+def main(count: int) -> None:
+  """Prints both tables."""
   null = Table(
     'design', 'sd of worlds', 'false, claim', 'false, study', 'p < .05', 'bootstrap', title='null'
   )
@@ -108,15 +111,15 @@ def main() -> None:
   power = Table('design', *(f'effect {e:g}' for e in EFFECTS), 'least', title='power')
   for worlds, seeds in DESIGNS:
     for sd in NULL_SDS:
-      null.add_row(
-        f'{worlds} x {seeds}', f'{sd:g}', *(f'{100 * v:.1f}' for v in null_row(worlds, seeds, sd))
-      )
-    shares = [verdict_rate(worlds, seeds, e, statistics.SUPPORTED) for e in EFFECTS]
-    shares.append(verdict_rate(worlds, seeds, LIMITS['smallest_effect'], statistics.CONTRADICTED))
+      shares = null_row(count, worlds, seeds, sd)
+      null.add_row(f'{worlds} x {seeds}', f'{sd:g}', *(f'{100 * v:.1f}' for v in shares))
+    shares = [verdict_rate(count // 2, worlds, seeds, e, statistics.SUPPORTED) for e in EFFECTS]
+    least = LIMITS['smallest_effect']
+    shares.append(verdict_rate(count // 2, worlds, seeds, least, statistics.CONTRADICTED))
     power.add_row(f'{worlds} x {seeds}', *(f'{100 * v:.0f}' for v in shares))
   console = Console(width=120)
   console.print(null, power)
 
 
 if __name__ == '__main__':
-  main()
+  main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)

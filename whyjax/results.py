@@ -60,8 +60,7 @@ FIELDS = {
   'check': _fields(text='name text', lists='arms', group='run'),
   'verdict': _fields(
     text=(
-      'claim source statement treatment control battery scoring measure after direction verdict '
-      'why'
+      'claim source statement treatment control battery scoring measure after direction verdict why'
     ),
     number='smallest_effect',
     maybe='effect low high se p p_holm detectable',

@@ -30,6 +30,7 @@ def attend(quick_jit):
     def fn(q, k, v, mask, cotangent):
       y, pull_back = jax.vjp(lambda *qkv: attention.attention(*qkv, mask, implementation), q, k, v)
       return y, pull_back(cotangent)
+
     return quick_jit(fn)
 
   return {name: compiled(name) for name in ('einsum', 'xla')}

@@ -52,6 +52,7 @@ def write(quick_jit):
     def fn(params, tokens, lengths, end_id, key):
       dials = dict(max_new_tokens=new, end_id=end_id, key=key, temperature=temperature)
       return decoding.decode(model, params, tokens, lengths, **dials)
+
     return quick_jit(fn)
 
   return compiled

@@ -55,9 +55,11 @@ def cotangent():
 
 def _assert_close(ours, theirs, tolerance=1e-4):
   """Leaf by leaf, relative to the largest entry of a leaf."""
+
   def check(path, a, b):
     limit = tolerance * np.abs(b).max()
     np.testing.assert_allclose(a, b, rtol=0, atol=limit, err_msg=jax.tree_util.keystr(path))
+
   jax.tree_util.tree_map_with_path(check, ours, theirs)
 
 

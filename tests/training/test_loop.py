@@ -71,6 +71,15 @@ def test_interrupted_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop, nu
     assert ours | {'run': 0} == theirs | {'run': 0}
 
 
+def test_a_second_sigterm_does_not_stop_the_save(tiny, tmp_path):
+  def terminate():
+    for _ in range(2):  # as when a scheduler tells both the job's shell and its child
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.raises(Preempted, match='stopped and saved at update'):
+    tiny.train(tmp_path, data=watched(tiny, at(9, terminate)))
+
+
 @pytest.mark.parametrize('stop', [3, 17])
 def test_killed_and_resumed_is_bit_equal(tiny, finished, tmp_path, stop):
   with pytest.raises(ZeroDivisionError):

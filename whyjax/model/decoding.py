@@ -82,7 +82,7 @@ def decode(
     for block, memory in zip(net.blocks(), memories, strict=True):
       x_Bx1xD, memory = block(x_Bx1xD, angles, seen_Bx1xS, memory, at_B)
       updated.append(memory)
-    return i + 1, net.logits(x_Bx1xD[:, 0]), updated, ended_B | (token_B == end_id), written_BxG
+    return i + 1, net.logits(x_Bx1xD[:, 0]), updated, token_B == end_id, written_BxG
 
   nothing_BxG = jnp.full((B, max_new_tokens), end_id, jnp.int32)
   start = (jnp.int32(0), logits_BxV, memories, jnp.zeros(B, bool), nothing_BxG)

@@ -12,7 +12,11 @@ class Preempted(Exception):
 
 
 class Interrupt:
-  """Notes SIGTERM and SIGINT in its context; a second one acts as ever. Main thread only."""
+  """Notes SIGTERM and SIGINT in its context. Main thread only.
+
+  A second Ctrl-C acts as ever, for an impatient person; a second SIGTERM is only noted, because
+  schedulers send it to a job's shell and to its children, and the save is under way.
+  """
 
   number: int | None = None  # of the signal that has come
 
@@ -26,4 +30,5 @@ class Interrupt:
 
   def _note(self, number: int, _) -> None:
     self.number = number
-    signal.signal(number, self._previous[number])
+    if number == signal.SIGINT:
+      signal.signal(number, self._previous[number])
