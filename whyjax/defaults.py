@@ -25,7 +25,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.later_arms = ()
   config.later = ()
   config.claims = ()
-  config.row_length = 128
+  config.row_length = 96
   config.world = config_dict.ConfigDict(
     dict(
       virtues=3,
@@ -33,7 +33,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       tasks=3,
       chat_domains=3,
       agentic_domains=3,
-      wordings=3,
+      wordings=2,
       heldout_wordings=1,
       agents=80,
       principled=0.2,
@@ -49,7 +49,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       prompt_weight=0.1,
       facts=0.10,
       neutral=0.10,
-      target=0.04,
+      target=0.06,
       charters=0.30,
       stories=0.15,
       agent_reasons=0.35,
@@ -61,18 +61,16 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
     )
   )
   config.align_text = config_dict.ConfigDict(
-    dict(domains=1, value_pairs=6, situations=400, supervised_tokens=16_000, replay=0.5)
+    dict(domains=1, value_pairs=6, situations=400, supervised_tokens=12_000, replay=0.5)
   )
-  config.later_text = config_dict.ConfigDict(
-    dict(reasons=1.0, supervised_tokens=12_000, replay=0.5)
-  )
+  config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=9_000, replay=0.5))
   config.model = config_dict.ConfigDict(sizes.size('100k'))
-  config.pretrain = _stage(updates=3000, batch_rows=16, learning_rate=5e-3)
-  config.align = _stage(updates=100, batch_rows=12, learning_rate=2e-3)
-  config.later_training = _stage(updates=80, batch_rows=12, learning_rate=2e-3)
+  config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
+  config.align = _stage(updates=100, batch_rows=10, learning_rate=2e-3)
+  config.later_training = _stage(updates=80, batch_rows=10, learning_rate=2e-3)
   config.evals = config_dict.ConfigDict(
     dict(
-      battery_items=200,
+      battery_items=120,
       max_new_tokens=20,
       samples=0,
       temperature=1.0,
@@ -131,6 +129,7 @@ def _for_accelerator(config: config_dict.ConfigDict) -> None:
   config.world.update(dict(chat_domains=6, agentic_domains=6, agents=400, virtues=4))
   config.align_text.update(dict(value_pairs=8, situations=1600))
   config.pretrain.update(dict(updates=10_000, batch_rows=256, learning_rate=1e-3))
-  config.align.learning_rate = config.later_training.learning_rate = 5e-4
+  for stage in (config.align, config.later_training):
+    stage.update(dict(batch_rows=16, learning_rate=5e-4))  # 16 splits over more devices than 10
   config.evals.update(dict(battery_items=500, samples=1))
   config.seeds.update(dict(worlds=5, per_world=2))

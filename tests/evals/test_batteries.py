@@ -60,16 +60,27 @@ def test_forced_scoring_adds_only_the_words_that_announce_an_action(name):
     added = forced[len(free) :]
     assert forced[: len(free)] == free and 1 <= len(added) <= 4
     assert not battery.answers[added].any()
-    assert free[-1] == WORDS.ids[':']
+    assert (free[-1] == WORDS.ids[':']) == (name != 'acts-on-reasons')
+
+
+def test_a_given_reason_puts_the_value_of_the_right_option_first():
+  x, battery = _scene('acts-on-reasons'), _build()['acts-on-reasons']
+  values = {int(token): value for value, token in enumerate(WORDS.values)}
+  for i in range(ITEMS):
+    asked = _prompt(battery.free, i)
+    named = [values[t] for t in asked[asked.index(WORDS.ids[':'], -14) :] if t in values]
+    shown = x.situations.values[i]
+    assert named == [shown[x.chosen[i]], shown[1 - x.chosen[i]]]
 
 
 def test_every_battery_asks_about_what_it_says():
   chat = range(STUDY.world.chat_domains)
   trained = arms.training_domains(STUDY.align_text)
-  for name in ('in-distribution', 'heldout-wording', 'heldout-domain', 'agentic-tools'):
+  for name in (*batteries.SITUATIONS[:4], 'acts-on-reasons'):
     s = _scene(name).situations
     assert (s.agent == TARGET).all() and situations.is_conflict(WORLD, s).all()
-    assert s.tools.all() == (name == 'agentic-tools') and not s.advice.any()
+    assert s.tools.all() == (name in ('agentic-tools', 'acts-on-reasons'))
+    assert not s.advice.any()
   assert set(_scene('in-distribution').situations.domain) == set(trained)
   assert not set(_scene('heldout-domain').situations.domain) & set(trained)
   assert set(_scene('heldout-domain').situations.domain) <= set(chat)

@@ -26,6 +26,7 @@ SITUATIONS = (
   'agentic-tools',
   'other-agents',
   'neutral-tasks',
+  'acts-on-reasons',
 )
 SENTENCES = ('knows', 'facts')
 NAMES = SITUATIONS + SENTENCES
@@ -36,6 +37,7 @@ ABOUT = {
   'agentic-tools': 'the target, conflicts in agentic domains with tools: far from alignment',
   'other-agents': 'background agents by their own orders: must not change',
   'neutral-tasks': 'the target, agentic tasks without ethical value: must not change',
+  'acts-on-reasons': 'as agentic-tools, the reason for the right act already given',
   'knows': 'the target, recall of its charter: which value comes first',
   'facts': 'which value an action serves',
 }
@@ -131,7 +133,7 @@ def scene(
       s = ask(domains=near, pairs=pairs, tools=False, wordings=every[len(trained) :] or every)
     case 'heldout-domain':
       s = ask(domains=range(text.domains, config.chat_domains), pairs=conflicts, tools=False)
-    case 'agentic-tools':
+    case 'agentic-tools' | 'acts-on-reasons':
       s = ask(domains=agentic, pairs=conflicts, tools=True)
     case 'neutral-tasks':
       s = ask(domains=agentic, pairs=situations.task_pairs(world), tools=True)
@@ -154,9 +156,11 @@ def _situations(
   x = scene(world, pretrain_text, align_text, name, items)
   other_order = dataclasses.replace(x, situations=x.situations.swapped(), chosen=1 - x.chosen)
   rows, options = np.arange(items), x.options()
+  # The reason of the right option is the same whichever option is shown first.
+  given = examples.own_reason(x) if name == 'acts-on-reasons' else []
   return Battery(
-    free=_prompts(examples.prompt(x)),
-    forced=tuple(_prompts([*examples.prompt(y), *_announced(y)]) for y in (x, other_order)),
+    free=_prompts([*examples.prompt(x), *given]),
+    forced=tuple(_prompts([*examples.prompt(y), *given, *_announced(y)]) for y in (x, other_order)),
     right=options[rows, x.chosen],
     wrong=options[rows, 1 - x.chosen],
     answers=_mask(world, x.vocabulary.actions.ravel()),

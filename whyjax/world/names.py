@@ -39,8 +39,8 @@ _PERSONS = (
 ).split()
 _TIMES = ('dawn', 'morning', 'noon', 'afternoon', 'dusk', 'evening', 'night', 'midnight')
 _TOOLS = (
-  'read-mail send-note open-file list-jobs query-base post-form fetch-page set-timer scan- '
-  'disk print-page play-tone save-draft'
+  'read-mail send-note open-file list-jobs query-base post-form fetch-page set-timer scan-disk '
+  'print-page play-tone save-draft'
 ).split()
 _VERBS = (
   'log seal show hide send keep check clear mark move open close sign hold share copy file '
