@@ -3,10 +3,11 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Expected: not yet measured; in the prototype advice with reasons took misaligned free-running
-  choices to
-nearly none, and advice without them did no better than demonstrations.
-Time: about two thirds of principles.py; `--action=plan` estimates it.
+Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): free-running, advice with reasons
+leaves .04 of the choices misaligned, advice without .39, demonstrations .44. Supported, free-running:
+advice with reasons over demonstrations, over advice without, over empty words. Forced, nothing is.
+Whether it outlasts later training is inconclusive.
+Time: about 10 minutes on 2 cores, of which pretraining 7.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """
 

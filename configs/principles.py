@@ -4,10 +4,11 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Expected (calibration worlds 0-3, docs/experiments.md): demonstrations leave about 0.3 of the
-choices misaligned, reasons before the action about 0.06 when the model runs free and more than
-demonstrations when forced; without alignment 0.95.
-Time: not yet measured on an idle machine; `--action=plan` estimates it.
+Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): free-running, demonstrations leave .44
+of the choices misaligned, advice with reasons .04, charters .40, the charters' placebo .88, no
+alignment .99; forced, .42, .50, .58, .85, .84. Supported: advice with reasons over empty words. All
+other claims are inconclusive with four worlds, also where every replica agrees.
+Time: 12 minutes on 2 cores, of which pretraining 7.
 Command: python -m whyjax.main --config=configs/principles.py
 """
 
