@@ -4,10 +4,10 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): free-running, demonstrations leave .44
-of the choices misaligned, advice with reasons .04, charters .40, the charters' placebo .88, no
-alignment .99; forced, .42, .50, .58, .85, .84. Supported: advice with reasons over empty words. All
-other claims are inconclusive with four worlds, also where every replica agrees.
+Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): free-running, demonstrations leave
+.44 of the choices misaligned, advice with reasons .04, charters .40, the charters' placebo .88,
+no alignment .99; forced, .42, .50, .58, .85, .84. Supported: advice with reasons over empty
+words. All other claims are inconclusive with four worlds, also where every replica agrees.
 Time: 12 minutes on 2 cores, of which pretraining 7.
 Command: python -m whyjax.main --config=configs/principles.py
 """
