@@ -21,7 +21,7 @@ body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 17px/1.55 Charter, "Bitstream Charter", "Iowan Old Style", "Source Serif 4", Georgia, serif;
 }
-main { max-width: 66rem; margin: 0 auto; padding: 3.5rem 1.5rem 5rem; }
+main { max-width: 74rem; margin: 0 auto; padding: 3.5rem 1.5rem 5rem; }
 header { border-bottom: 1px solid var(--rule); padding-bottom: 1.6rem; }
 .eyebrow, .meta, table, .chip, .tally, figcaption, .key, details, .pair h4, dl {
   font-family: ui-sans-serif, system-ui, "Helvetica Neue", "Segoe UI", Roboto, Arial, sans-serif;
@@ -72,7 +72,7 @@ svg text { fill: var(--faint); font: 9px ui-sans-serif, system-ui, sans-serif; t
 figure img { display: block; width: 100%; height: auto; }
 figcaption { max-width: 44rem; margin-top: .5rem; }
 .arms th[scope=row] small { display: block; color: var(--faint); font-weight: 400; }
-.arms th, .arms td { padding-inline: .38rem; }
+.arms th, .arms td { padding-inline: .3rem; }
 .arms .group { text-align: center; border-bottom-color: var(--rule); }
 .arms td.number {
   background: color-mix(in srgb, var(--heat) calc(var(--v, 0) * .3%), transparent);
