@@ -66,7 +66,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=9_000, replay=0.5))
   config.model = config_dict.ConfigDict(sizes.size('100k'))
   config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
-  config.align = _stage(updates=100, batch_rows=10, learning_rate=2e-3)
+  config.align = _stage(updates=100, batch_rows=14, learning_rate=2e-3)
   config.later_training = _stage(updates=80, batch_rows=10, learning_rate=2e-3)
   config.evals = config_dict.ConfigDict(
     dict(
@@ -130,6 +130,6 @@ def _for_accelerator(config: config_dict.ConfigDict) -> None:
   config.align_text.update(dict(value_pairs=8, situations=1600))
   config.pretrain.update(dict(updates=10_000, batch_rows=256, learning_rate=1e-3))
   for stage in (config.align, config.later_training):
-    stage.update(dict(batch_rows=16, learning_rate=5e-4))  # 16 splits over more devices than 10
+    stage.update(dict(batch_rows=16, learning_rate=5e-4))  # 16 splits over many devices
   config.evals.update(dict(battery_items=500, samples=1))
   config.seeds.update(dict(worlds=5, per_world=2))
