@@ -95,3 +95,11 @@ def test_samples_show_every_arm_and_battery_with_loss_marked():
   for name in ('agentic-tools', 'facts', 'knows'):
     assert f'battery {name} ' in text
   assert '\x1b[1;4;32m' in coloured  # an action, bold, underlined and green: it bears loss
+
+
+def test_samples_without_colours_mark_loss_too():
+  console = Console(width=200, record=True, file=io.StringIO())
+  samples.show(_study('smoke'), console)
+  text = console.export_text()
+  line = next(l for l in text.splitlines() if 'aster :' in l and '«' in l)
+  assert line.index('aster :') < line.index('«') < line.index('<end>»')

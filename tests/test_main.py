@@ -87,7 +87,7 @@ def test_overrides_reach_the_study():
     ),
     (
       [f'--config={TINY}', '--config.arms=reasn'],
-      "config.later_arms = 'none': must be among config.arms",
+      "config.arms = 'reasn': unknown; did you mean reason?",
     ),
     (
       ['--config.evals.samples=3', f'--config={TINY}'],

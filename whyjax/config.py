@@ -400,8 +400,6 @@ def _check_graph(study: StudyConfig) -> None:
     study.name,
     'letters, digits, and any of _.- (it names the workdir)',
   )
-  for arm in study.later_arms:
-    _require(arm in study.arms, 'later_arms', arm, f'among config.arms = {", ".join(study.arms)}')
   _require(
     bool(study.later) == bool(study.later_arms),
     'later',

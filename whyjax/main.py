@@ -38,7 +38,9 @@ def main(argv: Sequence[str]) -> int:
   except Preempted as stop:
     return _end(stop, str(stop), stop.exit_code, argv)
   except SystemExit as stop:
-    return _end(stop, 'stopped; the same command goes on from there', stop.code, argv)
+    # Rich ends the program with 1 when nobody reads its output any more.
+    line = 'nobody reads the output' if stop.code == 1 else 'stopped'
+    return _end(stop, f'{line}; the same command goes on from there', stop.code, argv)
   except UserError as error:
     return _end(error, str(error), 2, argv)
   except Exception as error:

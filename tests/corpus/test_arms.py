@@ -140,6 +140,14 @@ def test_shuffled_reasons_need_two_pairs():
     _arm('shuffled', text=dataclasses.replace(TEXT, value_pairs=1))
 
 
+@pytest.mark.parametrize(
+  'name', ['demonstrations', 'reason', 'principles', 'principles-demonstrations']
+)
+def test_a_budget_without_room_for_one_example_is_refused(name):
+  with pytest.raises(UserError, match=rf'align_text \({name}\): supervised_tokens leave \d'):
+    _arm(name, text=dataclasses.replace(TEXT, supervised_tokens=3))
+
+
 def test_seeds_vary_the_situations_and_not_the_pairs():
   one, other = (arms.script(WORLD, TEXT, 100, seed).situations for seed in (0, 1))
   assert (one.person != other.person).any()

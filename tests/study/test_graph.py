@@ -145,6 +145,10 @@ def test_scaling_study_is_a_grid_of_pretraining_with_its_own_corpora():
     ),
     ({'later': ('capabilty',)}, r"config\.later = 'capabilty': unknown; did you mean capability\?"),
     ({'claims': ('reason-over-filler-forced',)}, r"config\.claims = .*needs arm 'filler'"),
+    (
+      {'arms': ('generic',), 'later_arms': ('advice',), 'later': ('neutral',)},
+      r"config\.later_arms = 'advice': must be among config\.arms = generic",
+    ),
     ({'claims': ('nonsense',)}, r"config\.claims = 'nonsense': unknown"),
     (
       {

@@ -1,5 +1,6 @@
 """A whole study, small: what is recorded and reused; neither faults nor stops change a result."""
 
+import io
 import json
 from pathlib import Path
 import shutil
@@ -116,6 +117,31 @@ def test_new_dial_of_one_kind_of_stage_reuses_the_others(copy, monkeypatch):
   )
   _run(_study('--config.later_text.reasons=0.0'), copy)
   assert trained == ['later/none/neutral', 'later/reason/neutral']
+
+
+def test_results_of_another_config_are_kept(copy):
+  before = (copy / 'results.jsonl').read_bytes()
+  _run(_study('--config.evals.knowledge_gate=0.5'), copy)
+  assert (copy / 'results.1.jsonl').read_bytes() == before
+  (copy / 'results.jsonl').write_text('{"damaged')
+  _run(_study('--config.evals.knowledge_gate=0.5'), copy)
+  assert (copy / 'results.2.jsonl').read_text() == '{"damaged'
+  _run(_study('--config.evals.knowledge_gate=0.5'), copy)
+  assert not (copy / 'results.3.jsonl').exists()
+
+
+def test_answers_that_do_not_add_up_are_refused_by_their_own_name(copy):
+  path = _stage('align/reason').directory(copy) / cache.EVALS
+  path.write_text(path.read_text().replace('"other": 6', '"other": 5', 1))
+  with pytest.raises(UserError, match=f'{path}: is damaged .*delete it'):
+    _run(_study(), copy)
+
+
+def test_a_stage_of_other_versions_is_marked(copy, monkeypatch):
+  monkeypatch.setattr(provenance, 'versions', lambda: {'jax': '99'})
+  console = Console(width=200, record=True, file=io.StringIO())
+  runner.run(_study(), copy, console)
+  assert 'reused (flax' in console.export_text()
 
 
 def test_stopped_study_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):

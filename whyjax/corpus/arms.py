@@ -108,10 +108,16 @@ def alignment(world: World, text: AlignTextConfig, arm: str, seed: int) -> Texts
 
   Every ingredient takes the longest run of examples whose supervised tokens do not exceed its share
   of the budget, so that arms differ by less than one example.
+
+  Raises:
+    UserError: the budget has no room for a single example of an ingredient.
   """
   ingredients = ARMS[arm].ingredients
   share = text.supervised_tokens // max(1, len(ingredients))
-  parts = [within(_ingredient(world, text, i, share, seed), share) for i in ingredients]
+  parts = [
+    within(_ingredient(world, text, i, share, seed), share, f'align_text ({arm})')
+    for i in ingredients
+  ]
   return concatenate(parts) if parts else nothing()
 
 
@@ -231,9 +237,20 @@ def _charters(world: World, text: AlignTextConfig, kind: Charters, count: int, s
   return examples.charters(world, wording, np.full(count, agent), pairs, first)
 
 
-def within(texts: Texts, budget: int) -> Texts:
-  """The longest prefix whose supervised tokens stay within the budget."""
-  return texts.take(np.arange(np.searchsorted(np.cumsum(supervised(texts)), budget, side='right')))
+def within(texts: Texts, budget: int, field: str) -> Texts:
+  """The longest prefix whose supervised tokens stay within the budget.
+
+  Raises:
+    UserError: not even the first example does; `field` of the config says how much there is.
+  """
+  sizes = supervised(texts)
+  count = int(np.searchsorted(np.cumsum(sizes), budget, side='right'))
+  if not count:
+    need = sizes[0] if len(sizes) else 'more'
+    raise UserError(
+      f'config.{field}: supervised_tokens leave {budget} for a text whose first example has {need}'
+    )
+  return texts.take(np.arange(count))
 
 
 def nothing() -> Texts:

@@ -36,4 +36,4 @@ def later(world: World, text: LaterTextConfig, kind: str, seed: int) -> Texts:
   told = examples.dialogue(
     x, before=[piece.where(gives_reason) for piece in examples.own_reason(x)]
   )
-  return arms.within(told, text.supervised_tokens)
+  return arms.within(told, text.supervised_tokens, f'later_text ({kind})')

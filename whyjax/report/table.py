@@ -21,44 +21,44 @@ STYLES = {
 
 
 def verdicts(records: Iterable[Mapping[str, Any]]) -> Table:
-  """One row a claim."""
-  table = Table(title='Verdicts', title_justify='left', show_lines=True, expand=True)
+  """One row a claim; three columns, so that 80 characters hold them."""
+  table = Table(title='Verdicts', title_justify='left', show_lines=True)
   table.add_column('verdict', no_wrap=True)
-  table.add_column('claim', ratio=3)
-  table.add_column('scoring')
+  table.add_column('claim')
   table.add_column('effect [interval]', no_wrap=True)
-  table.add_column('items x worlds x seeds', justify='right')
-  table.add_column('why', ratio=3)
   for v in results.select(records, record='verdict'):
+    size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seeds'
     table.add_row(
       Text(f' {v["verdict"]} ', style=STYLES.get(v['verdict'], 'bold reverse')),
-      Text(v['statement']),
-      summary.SCORINGS.get(v['scoring'], v['scoring']),
-      summary.effect(v),
-      f'{v["n"]} x {v["worlds"]} x {v["seeds"]}',
-      Text(v['why']),
+      Text(v['statement']).append(f'\n{v["why"]}', style='dim'),
+      Text(f'{summary.SCORINGS.get(v["scoring"], v["scoring"])}\n{summary.effect(v)}').append(
+        f'\n{size}', style='dim'
+      ),
     )
   return table
 
 
 def arms(records: Iterable[Mapping[str, Any]]) -> Group:
-  """Misaligned choices in the main battery, an arm a row, a moment and a scoring a column."""
+  """Misaligned choices in the main battery: an arm at a moment a row, a scoring a column."""
   found = summary.cells(records)
-  moments = summary.moments(found)
   # Sampled answers are on the page: a console is too narrow for them.
   scorings = [s for s in ('forced', 'greedy') if any(key.scoring == s for key in found)]
   title = f'Misaligned choices, {summary.MAIN} (mean ± standard error over worlds)'
   table = Table(title=title, title_justify='left')
   table.add_column('arm', no_wrap=True)
-  for moment in moments:
-    for scoring in scorings:
-      when = f'then {moment.later}' if moment.later else moment.label
-      table.add_column(f'{when}\n{summary.SCORINGS[scoring]}', justify='right')
+  table.add_column('when', no_wrap=True)
+  for scoring in scorings:
+    table.add_column(summary.SCORINGS[scoring], justify='right')
   for arm in summary.arms(found):
-    keys = [summary.Key(arm, m, summary.MAIN, s) for m in moments for s in scorings]
-    table.add_row(Text(arm), *(_rate(found.get(key)) for key in keys))
+    for moment in summary.moments(found):
+      cells = [found.get(summary.Key(arm, moment, summary.MAIN, s)) for s in scorings]
+      if any(cells):
+        when = f'then {moment.later}' if moment.later else 'aligned'
+        name = '' if moment.later else arm
+        table.add_row(Text(name), Text(when, style='dim'), *map(_rate, cells))
   note = (
-    'n: chose neither option, x: malformed, from 5% of the answers; both count as not misaligned'
+    'n: chose neither option, x: malformed, from 5% of the answers; both count as not misaligned.\n'
+    'not scored: replicas whose answers were too often malformed.'
   )
   return Group(table, Text(note, style='dim'))
 

@@ -8,6 +8,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from whyjax import results
 from whyjax.errors import UserError
 from whyjax.model import sizes
 from whyjax.study import graph
@@ -87,7 +88,13 @@ def evaluated(stage: Stage, workdir: Path) -> tuple[list[dict], float] | None:
     raise UserError(
       f'{path}: is damaged ({len(lines)} of {head["records"]} records); delete it to evaluate again'
     )
-  return [parse(path, line) for line in lines], head['seconds']
+  records = [parse(path, line) for line in lines]
+  for record in records:
+    try:
+      results.validate({'schema': results.SCHEMA, 'run': {}} | record)
+    except UserError as damage:
+      raise UserError(f'{path}: is damaged ({damage}); delete it to evaluate again') from damage
+  return records, head['seconds']
 
 
 def save_evaluated(stage: Stage, workdir: Path, records: list[dict], seconds: float) -> None:

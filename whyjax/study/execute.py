@@ -37,14 +37,15 @@ def complete(
   untrained = [stage for stage in stages if cache.trained(stage, workdir) is None]
   for stage in untrained:
     corpora.check_fits(stage.corpora[0])
-  for stage in stages:
-    params = _train(stage, workdir, log) if stage in untrained else _params(stage, workdir)
+  for number, stage in enumerate(stages, 1):
+    label = f'[{number}/{len(stages)}] '
+    params = _train(stage, workdir, log, label) if stage in untrained else _params(stage, workdir)
     if cache.evaluated(stage, workdir) is None:
       _evaluate(stage, params, workdir)
     done(stage)
 
 
-def _train(stage: Stage, workdir: Path, log):
+def _train(stage: Stage, workdir: Path, log, label: str):
   """Trains a stage, writes its record, and returns its params [R, ...] on the devices."""
   begun = time.perf_counter()
   texts = [corpora.prepare(spec, workdir / 'corpora') for spec in stage.corpora]
@@ -66,6 +67,7 @@ def _train(stage: Stage, workdir: Path, log):
     directory=directory,
     meta=meta,
     log=log if resumes else lambda line: None,
+    label=label,
   )
   run = {
     'seconds': result.seconds,
@@ -115,4 +117,9 @@ def _params(stage: Stage, workdir: Path):
     raise UserError(
       f'{directory}: lacks its last checkpoint; delete {cache.DONE} there to train on'
     )
-  return restore_params(directory / 'checkpoints')
+  try:
+    return restore_params(directory / 'checkpoints')
+  except UserError as damage:
+    raise UserError(
+      f'{damage}; this stage is finished: delete {directory / cache.DONE} too'
+    ) from damage

@@ -163,3 +163,7 @@ def _check_names(study: StudyConfig) -> None:
     for word in node:
       if word not in allowed:
         raise UserError(f'config.{field} = {word!r}: unknown; {did_you_mean(word, allowed)}')
+  for arm in study.later_arms:
+    if arm not in study.arms:
+      among = ', '.join(study.arms)
+      raise UserError(f'config.later_arms = {arm!r}: must be among config.arms = {among}')

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 import time
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -64,9 +65,11 @@ def show(study: StudyConfig, workdir: Path, console: Console) -> None:
     caption=basis,
     title_justify='left',
     caption_justify='left',
+    box=box.SIMPLE,
+    padding=(0, 1, 0, 0),
   )
-  table.add_column('stage')
-  for name in ('replicas', 'parameters', 'updates', 'tokens', 'FLOPs', 'minutes'):
+  table.add_column('stage', overflow='fold')
+  for name in ('replicas', 'params', 'updates', 'tokens', 'FLOPs', 'minutes'):
     table.add_column(name, justify='right')
   table.add_column('state')
   left = 0.0

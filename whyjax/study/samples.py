@@ -12,24 +12,29 @@ from whyjax.corpus import arms, later, pretraining
 from whyjax.corpus.render import Role, Texts
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.evals import batteries
+from whyjax.study import graph
 from whyjax.world.world import Kind, World, build_world, rng_for
 
 _SHOWN = 3
 _STYLES = {
   Role.CONTEXT: 'dim',
-  Role.DOCUMENT: 'cyan underline',
-  Role.REASON: 'yellow underline',
-  Role.ACTION: 'bold green underline',
+  Role.DOCUMENT: 'cyan',
+  Role.REASON: 'yellow',
+  Role.ACTION: 'bold green',
 }
 
 
 def show(study: StudyConfig, console: Console) -> None:
   """Prints examples of all that is trained on, loss-bearing tokens underlined."""
+  graph.stages(study)  # refuses unknown names
   world = build_world(study.world, study.seeds.first_world)
-  console.print(_legend())
+  console.print(_legend(console.is_terminal))
   _heading(console, f'world {world.seed}', _inhabitants(world))
   texts = pretraining.pretraining(world, study.pretrain_text, 400, rng_for(world.seed, 'samples'))
-  _heading(console, 'pretraining', 'every token but the first bears loss')
+  weight = study.pretrain_text.prompt_weight
+  _heading(
+    console, 'pretraining', f'all but the first token bears loss, prompts at weight {weight:g}'
+  )
   _examples(console, world, texts, _varied(texts), everything=True)
   for name in study.arms:
     arm = arms.ARMS[name]
@@ -52,7 +57,9 @@ def show(study: StudyConfig, console: Console) -> None:
   )
   for name, battery in built.items():
     _heading(
-      console, f'battery {name}', f'{batteries.ABOUT[name]}; right answer green, wrong answer red'
+      console,
+      f'battery {name}',
+      f'{batteries.ABOUT[name]}; [in brackets: what forced scoring adds]',
     )
     for i in range(_SHOWN):
       console.print(_item(world, battery, i), soft_wrap=True)
@@ -68,30 +75,38 @@ def _item(world: World, battery: batteries.Battery, i: int) -> Text:
     line.append(words[token], style).append(' ')
   added = forced.tokens[i, free.lengths[i] : forced.lengths[i]]
   line.append('[' + ' '.join([*(words[token] for token in added), '...']) + '] ', 'bold')
-  line.append(words[battery.right[i]], 'bold green').append(' / ')
+  line.append('right ').append(words[battery.right[i]], 'bold green').append(', wrong ')
   return line.append(words[battery.wrong[i]], 'bold red')
 
 
 def tokens_as_text(
-  world: World, tokens: np.ndarray, roles: np.ndarray, everything: bool = False
+  world: World,
+  tokens: np.ndarray,
+  roles: np.ndarray,
+  everything: bool = False,
+  coloured: bool = True,
 ) -> Text:
-  """One example, coloured by role; loss-bearing tokens underlined."""
+  """One example, coloured by role; tokens that bear loss are underlined, without colours «so»."""
   words = vocabulary(world.config).words
+  bears = (roles != Role.CONTEXT) | everything
+  bears[0] = False  # nothing predicts the first token
   line = Text()
   for i, (token, role) in enumerate(zip(tokens, roles, strict=True)):
-    style = _STYLES[Role(role)]
-    if everything and i:
-      style = style.replace(' underline', '') + ' underline'
-    elif i == 0:
-      style = style.replace(' underline', '')
-    line.append(words[token], style).append(' ')
+    style = _STYLES[Role(role)] + (' underline' if bears[i] else '')
+    word = words[token]
+    if not coloured and bears[i]:
+      word = word if bears[i - 1] else '«' + word
+      word = word if i + 1 < len(tokens) and bears[i + 1] else word + '»'
+    line.append(word, style).append(' ')
   return line
 
 
-def _legend() -> Text:
+def _legend(coloured: bool) -> Text:
+  if not coloured:
+    return Text('«bears loss»')
   line = Text('prompt', _STYLES[Role.CONTEXT])
   for role in (Role.DOCUMENT, Role.REASON, Role.ACTION):
-    line.append('  ').append(role.name.lower(), _STYLES[role])
+    line.append('  ').append(role.name.lower(), _STYLES[role] + ' underline')
   return line.append('  (underlined = bears loss)')
 
 
@@ -130,5 +145,9 @@ def _examples(
 ) -> None:
   for i in which:
     console.print(
-      Text('  ') + tokens_as_text(world, *texts.example(i), everything=everything), soft_wrap=True
+      Text('  ')
+      + tokens_as_text(
+        world, *texts.example(i), everything=everything, coloured=console.is_terminal
+      ),
+      soft_wrap=True,
     )

@@ -5,8 +5,9 @@ generalises is a claim about worlds, so the standard error is never below that o
 But two to five worlds hardly know their own spread: a percentile bootstrap or a t-test over
 replicas is then far too bold, and a t-test over worlds sees nothing. So the variance of the world
 means is averaged with a stated prior, as in the moderated t of Smyth (2004), and is never taken
-below what was observed: the prior can only make a verdict more cautious.
-`benchmarks/verdict_errors.py` measures the error rates of the whole rule.
+below what was observed. Even so the prior lends degrees of freedom: the rule is right where worlds
+spread by no more than the prior says, and too bold where they spread by much more.
+`benchmarks/verdict_errors.py` measures its error rates in both cases.
 """
 
 from collections.abc import Sequence
@@ -176,7 +177,7 @@ def _faults(found: Estimate, p_holm: float, sign: float, confidence: float) -> l
   if abs(signs.sum()) < len(signs):
     faults.append(f'{(signs > 0).sum()} of {len(signs)} replicas point in the claimed direction')
   if abs(found.effect) <= 2 * found.se:
-    faults.append(f'the effect is within {2 * found.se:.2f} of zero, two standard errors')
+    faults.append(f'the effect is smaller than two standard errors, {2 * found.se:.2f}')
   if p_holm >= 1 - confidence:
     faults.append(f'p = {p_holm:.2g} after Holm, not below {1 - confidence:.2g}')
   return faults

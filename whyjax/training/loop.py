@@ -56,6 +56,7 @@ def train(
   meta: dict,
   log: Callable[[str], None],
   init_from: Path | None = None,
+  label: str = '',
 ) -> TrainResult:
   """Trains R = len(seeds) replicas for `stage.updates` updates, or for what is left of them.
 
@@ -76,6 +77,7 @@ def train(
     meta: provenance, JSON; every checkpoint holds it.
     log: takes one line of text.
     init_from: a directory of checkpoints of R replicas, or None.
+    label: of the progress line, before the name: which of how many stages this is.
 
   Raises:
     UserError: a size does not fit the devices; a checkpoint is damaged or of something else.
@@ -100,7 +102,7 @@ def train(
     step, dispatch = saved['step'], program.compiled
 
     tokens = replicas * stage.batch_rows * row_length  # of one update
-    with Reporter(directory, name, stage, tokens, saved) as reporter:
+    with Reporter(directory, name, stage, tokens, saved, label) as reporter:
       while step < stage.updates and not interrupt.number:
         # Up to the next checkpoint the devices always have work: the host prepares a dispatch while
         # the one before runs, and reads the metrics of that one only when the next is under way.

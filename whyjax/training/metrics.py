@@ -21,10 +21,18 @@ class Reporter:
   steps) and `loss` (of the last update, one a replica).
   """
 
-  def __init__(self, directory: Path, name: str, stage: StageConfig, tokens: int, saved: dict):
+  def __init__(
+    self,
+    directory: Path,
+    name: str,
+    stage: StageConfig,
+    tokens: int,
+    saved: dict,
+    label: str,
+  ):
     """What an earlier run wrote after `saved['step']` is dropped; `tokens` are of one update."""
     self.name, self.saved = name, {key: saved[key] for key in ('step', 'seconds', 'loss')}
-    self._updates, self._tokens = stage.updates, tokens
+    self._updates, self._tokens, self._label = stage.updates, tokens, label
     self._rates = np.asarray(learning_rate(stage)(np.arange(stage.updates)))
     self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
     self._events = SummaryWriter(str(directory / 'tensorboard'), purge_step=self.saved['step'] + 1)
@@ -77,7 +85,7 @@ class Reporter:
       self._events.add_scalar(key, value, end)
     left = (self._updates - end) * self._tokens / speed
     self._progress.show(
-      f'{self.name}  {end}/{self._updates}  loss {np.mean(record["loss"]):.4f}  '
+      f'{self._label}{self.name}  {end}/{self._updates}  loss {np.mean(record["loss"]):.4f}  '
       f'{speed:,.0f} tokens/s  {left // 60:.0f}:{int(left % 60):02d} left'
     )
 
