@@ -4,9 +4,9 @@ explain?
 Every background agent is principled. A demonstration in one place then tells all about every other
 place.
 
-Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): demonstrations leave .22 of the
-choices misaligned instead of .44 in the standard world: nearly none in two worlds, .18 and .64 in
-the others. No claim that reasons help more is supported.
+Result (worlds 1000-1003, commit 9706ff8, alignment at 10 rows an update, docs/experiments.md):
+demonstrations leave .22 of the choices misaligned instead of .44 in the standard world: nearly
+none in two worlds, .18 and .64 in the others. No claim that reasons help more is supported.
 Time: 9 minutes on 2 cores, of which pretraining 7.
 Command: python -m whyjax.main --config=configs/degenerate_world.py
 """

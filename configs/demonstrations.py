@@ -4,11 +4,11 @@ Demonstrations alone, with the reason before or after the action, with empty wor
 situation's reason, and with unused tools in context: same situations, same actions, same number of
 supervised tokens.
 
-Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): free-running, demonstrations leave
-.44 of the choices misaligned, with the reason before the action .03, after it .43, with empty
-words .50, with another situation's reason .13, with unused tools .34. Supported: reason over
+Result (worlds 1000-1003, commit 31f5187, docs/experiments.md): free-running, demonstrations leave
+.43 of the choices misaligned, with the reason before the action .03, after it .40, with empty
+words .49, with another situation's reason .14, with unused tools .40. Supported: reason over
 demonstrations and over empty words, free-running. Forced, nothing is.
-Time: about 9 minutes on 2 cores, of which pretraining 7.
+Time: about 10 minutes on 2 cores, of which pretraining 7.
 Command: python -m whyjax.main --config=configs/demonstrations.py
 """
 

@@ -3,11 +3,11 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): free-running, advice with reasons
-leaves .04 of the choices misaligned, advice without .39, demonstrations .44. Supported, free-
-running: advice with reasons over demonstrations, over advice without, over empty words. Forced,
-nothing is. Whether it outlasts later training is inconclusive.
-Time: about 10 minutes on 2 cores, of which pretraining 7.
+Result (worlds 1000-1003, commit 31f5187, docs/experiments.md): free-running, advice with reasons
+leaves .02 of the choices misaligned, advice without .42, demonstrations .43. Supported, free-
+running: advice with reasons over demonstrations and over empty words. Forced, nothing is. Whether
+it outlasts later training is inconclusive.
+Time: about 11 minutes on 2 cores, of which pretraining 7.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """
 

@@ -4,11 +4,12 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Result (worlds 1000-1003, commit 9706ff8, docs/experiments.md): free-running, demonstrations leave
-.44 of the choices misaligned, advice with reasons .04, charters .40, the charters' placebo .88,
-no alignment .99; forced, .42, .50, .58, .85, .84. Supported: advice with reasons over empty
-words. All other claims are inconclusive with four worlds, also where every replica agrees.
-Time: 12 minutes on 2 cores, of which pretraining 7.
+Result (worlds 1000-1003, commit 31f5187, docs/experiments.md): free-running, demonstrations leave
+.43 of the choices misaligned, advice with reasons .02, charters .36, the charters' placebo .96,
+no alignment .99; forced, .42, .44, .61, .86, .84. Supported, free-running: advice with reasons
+over empty words, charters over their placebo. The other eleven claims are inconclusive with four
+worlds.
+Time: 13 minutes on 2 cores, of which pretraining 7.
 Command: python -m whyjax.main --config=configs/principles.py
 """
 
