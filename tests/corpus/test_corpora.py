@@ -164,6 +164,17 @@ def test_batches_are_a_function_of_seed_and_step(root):
   assert (batch['tokens'][0] != batch['tokens'][1]).any()
 
 
+def test_a_corpus_too_large_for_memory_gives_the_same_batches(root, monkeypatch):
+  spec = corpora.pretrain_spec(STUDY, 5)
+  small = corpora.prepare(spec, root)
+  monkeypatch.setattr(corpora, '_IN_MEMORY', 0)
+  large = corpora.prepare(spec, root)
+  assert small.memory is not None and large.memory is None and small.hash == large.hash
+  one, other = (Loader([corpus], 8, [3]).batch(2) for corpus in (small, large))
+  for name, plane in one.items():
+    np.testing.assert_array_equal(plane, other[name])
+
+
 def test_an_epoch_shows_every_row_once_and_the_next_in_another_order(root):
   corpus = corpora.prepare(corpora.align_spec(STUDY, 'generic', 5, 0), root)
   rows = STUDY.align.batch_rows

@@ -1,7 +1,7 @@
 """Corpora on disk: each is a TFDS dataset of packed rows in ArrayRecord files, written on demand
 and verified on use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -37,6 +37,7 @@ PLANES = (
 )  # of a record; weights are stored as the bits of a float32
 _PILOT = 2000  # examples whose mean length says how many a corpus needs
 _BLOCK = 1024  # records verified at a time
+_IN_MEMORY = 2**28  # bytes; a larger corpus is read from disk, row by row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,11 +182,9 @@ class PackedRows(tfds.core.GeneratorBasedBuilder):
     records = np.stack(
       [rows.tokens, rows.segments, rows.positions, rows.weights.view(np.int32)], axis=1
     )
-    digest = hashlib.sha256()
-    for record in records:
-      digest.update(record)
+    self.written = records
     self.info.metadata.update(
-      sha256=digest.hexdigest(), padding=rows.padding, supervised_tokens=supervised
+      sha256=_content_hash([records]), padding=rows.padding, supervised_tokens=supervised
     )
     return {'train': self._generate_examples(records)}
 
@@ -199,7 +198,8 @@ class Corpus:
   """A verified corpus on disk.
 
   Attributes:
-    source: random access to its records.
+    source: random access to its records on disk.
+    memory: all rows, [rows, planes, row_length], unless there are too many.
     hash: SHA-256 of its content.
     padding: share of tokens that are padding.
     supervised_tokens: loss-bearing tokens of the text that the stage is about (0 if it is
@@ -208,6 +208,7 @@ class Corpus:
 
   spec: CorpusSpec
   source: Sequence[Mapping[str, np.ndarray]]
+  memory: np.ndarray | None
   hash: str
   padding: float
   supervised_tokens: int
@@ -216,6 +217,12 @@ class Corpus:
   def rows(self) -> int:
     """How many packed rows it has."""
     return len(self.source)
+
+  def read(self, rows: Sequence[int]) -> np.ndarray:
+    """The rows of these numbers, [n, planes, row_length] int32."""
+    if self.memory is not None:
+      return self.memory[rows]
+    return np.stack([self.source[row]['row'] for row in rows])
 
 
 def prepare(spec: CorpusSpec, root: Path) -> Corpus:
@@ -226,17 +233,21 @@ def prepare(spec: CorpusSpec, root: Path) -> Corpus:
   """
   with _quiet():
     builder = PackedRows(spec, root)
-    found = builder.is_prepared()
-    if not found:
+    written = None
+    if not builder.is_prepared():
       # TFDS writes beside and renames at the end: what an interrupted writer left is never taken
       # for whole.
       builder.download_and_prepare()
+      written = builder.written
       builder = PackedRows(spec, root)
+  is_small = spec.rows * len(PLANES) * spec.row_length * 4 <= _IN_MEMORY
   try:
     source = builder.as_data_source(split='train')
     metadata = builder.info.metadata
     expected = metadata['sha256']
-    actual = _content_hash(source) if found else expected
+    if written is None and is_small:
+      written = np.concatenate(list(_blocks(source)))
+    actual = _content_hash(_blocks(source) if written is None else [written])
   except Exception as fault:
     raise UserError(
       f'corpus {builder.data_dir}: damaged ({type(fault).__name__}); delete it to write it again'
@@ -246,15 +257,22 @@ def prepare(spec: CorpusSpec, root: Path) -> Corpus:
       f'corpus {builder.data_dir}: content hash {actual[:12]} is not the recorded {expected[:12]};'
       ' delete it to write it again'
     )
-  return Corpus(spec, source, expected, metadata['padding'], metadata['supervised_tokens'])
+  memory = written if is_small else None
+  return Corpus(spec, source, memory, expected, metadata['padding'], metadata['supervised_tokens'])
 
 
-def _content_hash(source: Sequence[Mapping[str, np.ndarray]]) -> str:
+def _blocks(source: Sequence[Mapping[str, np.ndarray]]) -> Iterator[np.ndarray]:
+  """All records in order, some at a time."""
+  for start in range(0, len(source), _BLOCK):
+    records = source.__getitems__(range(start, min(start + _BLOCK, len(source))))
+    yield np.stack([record['row'] for record in records])
+
+
+def _content_hash(blocks: Iterable[np.ndarray]) -> str:
   """SHA-256 of all records in order."""
   digest = hashlib.sha256()
-  for start in range(0, len(source), _BLOCK):
-    for record in source.__getitems__(range(start, min(start + _BLOCK, len(source)))):
-      digest.update(record['row'])
+  for block in blocks:
+    digest.update(np.ascontiguousarray(block))
   return digest.hexdigest()
 
 

@@ -23,9 +23,9 @@ class Loader:
     self.rows = [corpus.rows for corpus in corpora]
     self.hash = [corpus.hash for corpus in corpora]
     self._batch_rows = batch_rows
-    self._sources = [corpus.source for corpus in corpora]
-    # Grain only orders the indices: reading a record through its pipeline takes twice as long as
-    # reading it directly. Every epoch is a new permutation.
+    self._corpora = corpora
+    # Grain only orders the indices: reading through its pipeline takes many times as long. Every
+    # epoch is a new permutation.
     self._orders = [
       grain.MapDataset.range(rows).seed(seed).shuffle().repeat()
       for rows, seed in zip(self.rows, seeds, strict=True)
@@ -37,8 +37,8 @@ class Loader:
     places = range(step * self._batch_rows, (step + 1) * self._batch_rows)
     records = np.stack(
       [
-        np.stack([source[order[place]]['row'] for place in places])
-        for source, order in zip(self._sources, self._orders, strict=True)
+        corpus.read([order[place] for place in places])
+        for corpus, order in zip(self._corpora, self._orders, strict=True)
       ]
     )
     planes = {name: np.ascontiguousarray(records[:, :, i]) for i, name in enumerate(PLANES)}

@@ -18,8 +18,9 @@ from whyjax.study import cache, graph
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
 
-# Assumed speed of a training step beside that of a large matmul on the device.
-EFFICIENCY = {'cpu': 0.4, 'gpu': 0.3, 'tpu': 0.3}
+# Speed of a training step beside that of a large matmul on the device. CPU: as the main job ran on
+# two cores (width 64); GPU and TPU: assumed.
+EFFICIENCY = {'cpu': 0.25, 'gpu': 0.3, 'tpu': 0.3}
 _PROMPT = 64  # tokens that a prompt of a battery is padded to
 _SIDE = {'cpu': 1024, 'gpu': 8192, 'tpu': 8192}  # of the matmul that is measured
 
