@@ -10,22 +10,21 @@ from whyjax.report import figures, page, summary, table
 
 
 def build(results_path: Path, directory: Path, console: Console) -> None:
-  """Prints the tables and writes report.html and, where there is something to draw, figure.png.
+  """Writes report.html and, where there is something to draw, figure.png; then prints the tables.
 
   Raises:
     UserError: the results file is missing or damaged.
   """
   records = results.read(results_path)
-  if results.select(records, record='verdict'):
-    console.print(table.verdicts(records))
-  found = summary.cells(records)
-  if summary.arms(found):
-    console.print(table.arms(records))
   directory.mkdir(parents=True, exist_ok=True)
   drawings = page.drawings(records)
   if drawings:
     _write(directory / 'figure.png', figures.png(drawings[0].draw(figures.LIGHT)))
   _write(directory / 'report.html', page.render(records).encode())
+  if results.select(records, record='verdict'):
+    console.print(table.verdicts(records))
+  if summary.arms(summary.cells(records)):
+    console.print(table.arms(records))
   console.print(f'report: {directory / "report.html"}')
 
 
