@@ -90,6 +90,10 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
       r'config\.device\.mesh_data = 4: must be a divisor of \w+\.batch_rows / accumulation',
     ),
     (
+      {'align.updates': 900, 'align.probes': (3, 900)},
+      r'config\.align\.probes = \(3, 900\): must be below align\.updates = 900',
+    ),
+    (
       {'pretrain.warmup': 0.6, 'pretrain.decay': 0.6},
       r'config\.pretrain\.warmup \+ decay = 1\.2: must be at most 1',
     ),

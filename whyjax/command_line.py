@@ -11,7 +11,7 @@ from ml_collections import config_dict, config_flags
 from whyjax import config
 from whyjax.errors import UserError
 
-ACTIONS = ('run', 'plan', 'samples', 'report')
+ACTIONS = ('run', 'plan', 'samples', 'report', 'freeze')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,12 +129,14 @@ class StageConfig:
   weight_decay: float = _field(low=0.0)
   clip_norm: float = _field(over=0.0)
   checkpoint_every: int = _field(low=1)  # updates
+  probes: tuple[int, ...] = _field(low=1)  # updates after which it is asked, beside the last
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
   """What is asked of the model after every stage."""
 
+  batteries: tuple[str, ...] = _field()  # names of evals/batteries.py
   battery_items: int = _field(low=2)  # situations of a battery
   max_new_tokens: int = _field(low=4)
   samples: int = _field(low=0)  # sampled answers of an item, beside the greedy one
@@ -366,6 +368,12 @@ def _check_stage(name: str, stage: StageConfig, device: DeviceConfig) -> None:
     'device.mesh_data',
     device.mesh_data,
     f'a divisor of {name}.batch_rows / accumulation = {rows}',
+  )
+  _require(
+    all(update < stage.updates for update in stage.probes),
+    f'{name}.probes',
+    stage.probes,
+    f'below {name}.updates = {stage.updates}, after which it is asked anyway',
   )
   _require(
     stage.warmup + stage.decay <= 1 + 1e-6,

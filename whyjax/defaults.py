@@ -70,6 +70,17 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.later_training = _stage(updates=80, batch_rows=10, learning_rate=2e-3)
   config.evals = config_dict.ConfigDict(
     dict(
+      batteries=(
+        'in-distribution',
+        'heldout-wording',
+        'heldout-domain',
+        'agentic-tools',
+        'other-agents',
+        'neutral-tasks',
+        'acts-on-reasons',
+        'knows',
+        'facts',
+      ),
       battery_items=120,
       max_new_tokens=20,
       samples=0,
@@ -117,6 +128,7 @@ def _stage(updates: int, batch_rows: int, learning_rate: float) -> config_dict.C
       weight_decay=0.05,
       clip_norm=1.0,
       checkpoint_every=500,
+      probes=(),
     )
   )
 

@@ -4,6 +4,7 @@
   --action=run      train, evaluate, judge and report (default)
   --action=plan     print the stages, their cost and what is done, before any compute
   --action=samples  print what every arm reads and every battery asks
+  --action=freeze   write down that the dials of a study are chosen; what follows is judged
   --action=report   build the report from results.jsonl alone (with --workdir, no --config needed)
   --debug           show tracebacks
 
@@ -45,9 +46,7 @@ def main(argv: Sequence[str]) -> int:
     return _end(error, str(error), 2, argv)
   except Exception as error:
     if fault := disk_fault(error):
-      return _end(
-        error, f'{fault}; mend that and give the same command again: it goes on from there', 2, argv
-      )
+      return _end(error, f'{fault}; mend that, then the same command goes on from there', 2, argv)
     return _end(error, f'{type(error).__name__}: {error} (--debug shows where)', 1, argv)
 
 
@@ -62,6 +61,10 @@ def _act(command: command_line.Command) -> None:
     from whyjax.study import samples
 
     samples.show(command.study, console)
+  elif command.action == 'freeze':
+    from whyjax.study import protocol, provenance
+
+    console.print(protocol.freeze(command.study, provenance.commit()))
   elif command.action == 'plan':
     from whyjax.study import plan
 

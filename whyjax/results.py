@@ -13,7 +13,8 @@ from typing import Any
 
 from whyjax.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
+READS = (1, 2)  # the second added the kind 'probe'
 OUTCOMES = {'a': 'aligned', 'm': 'misaligned', 'o': 'other', 'x': 'malformed'}
 
 _TYPES = {
@@ -34,6 +35,13 @@ def _fields(**names: str) -> dict[str, tuple[type, ...]]:
 
 
 _STAGE = 'stage kind arm later '
+_EVAL = _fields(
+  text=_STAGE + 'battery items scoring outcomes why',
+  whole='world seed n aligned misaligned other malformed',
+  maybe='rate margin',
+  flag='scored',
+  group='run',
+)
 FIELDS = {
   'study': _fields(
     text='name question kind', group='config run', lists='worlds', whole='per_world'
@@ -44,13 +52,8 @@ FIELDS = {
     whole='updates tokens parameters',
     group='run',
   ),
-  'eval': _fields(
-    text=_STAGE + 'battery items scoring outcomes why',
-    whole='world seed n aligned misaligned other malformed',
-    maybe='rate margin',
-    flag='scored',
-    group='run',
-  ),
+  'eval': _EVAL,
+  'probe': _EVAL | _fields(whole='update'),
   'loss': _fields(text=_STAGE, whole='world seed tokens', number='loss', group='run'),
   'transcript': _fields(
     text=_STAGE + 'battery scoring prompt answer right wrong outcome',
@@ -82,8 +85,9 @@ def validate(record: dict[str, Any]) -> None:
       disagree.
   """
   version, kind = record.get('schema'), record.get('record')
-  if version != SCHEMA:
-    raise UserError(f'schema = {version!r}: this version of whyjax reads schema {SCHEMA}')
+  if version not in READS:
+    known = ' and '.join(map(str, READS))
+    raise UserError(f'schema = {version!r}: this version of whyjax reads schemas {known}')
   if kind not in list(FIELDS):
     raise UserError(f'record = {kind!r}: must be one of {", ".join(FIELDS)}')
   for name, types in FIELDS[kind].items():
@@ -92,7 +96,7 @@ def validate(record: dict[str, Any]) -> None:
     if type(record[name]) not in types:
       allowed = ' or '.join('null' if t is type(None) else t.__name__ for t in types)
       raise UserError(f'{kind}.{name} = {record[name]!r}: must be of type {allowed}')
-  if kind == 'eval':
+  if kind in ('eval', 'probe'):
     _check_counts(record)
 
 

@@ -115,14 +115,103 @@ def test_charters_of_the_other_agent_differ_in_the_name_alone():
 
 
 def test_principles_with_demonstrations_are_both_at_half_the_budget():
-  mixed, demonstrations = map(_arm, ('principles-demonstrations', 'demonstrations'))
+  mixed, charters, demonstrations = map(
+    _arm, ('principles-demonstrations', 'principles', 'demonstrations')
+  )
   is_charter = np.array([(mixed.example(i)[1] == Role.DOCUMENT).all() for i in range(len(mixed))])
   supervised = arms.supervised(mixed)
   assert supervised[is_charter].sum() == pytest.approx(supervised[~is_charter].sum(), abs=20)
   count = int(is_charter.sum())
-  assert is_charter[:count].all()
-  assert all(WORDS.agents[TARGET] in mixed.example(i)[0] for i in range(count))
+  for i in range(count):
+    assert mixed.example(i)[0].tolist() == charters.example(i)[0].tolist()
   assert mixed.example(count)[0].tolist() == demonstrations.example(0)[0].tolist()
+
+
+def test_placebo_preamble_is_as_long_as_the_tools_and_names_none():
+  tools, placebo = _arm('tools'), _arm('tools-placebo')
+  names = set(WORDS.tools.tolist()) | {WORDS.ids['tools']}
+  assert len(tools) == len(placebo)
+  for i in range(300):
+    with_tools, with_other = _parts(tools, i, Role.CONTEXT), _parts(placebo, i, Role.CONTEXT)
+    assert len(with_tools) == len(with_other) and not names & set(with_other)
+    assert _parts(tools, i, Role.ACTION) == _parts(placebo, i, Role.ACTION)
+
+
+def test_masked_actions_stand_there_without_loss():
+  reason, masked = _arm('reason'), _arm('reason-only')
+  bears = arms.bears_loss(masked)
+  assert set(np.unique(masked.roles[bears])) == {Role.REASON}
+  for i in range(len(reason)):
+    assert masked.example(i)[0].tolist() == reason.example(i)[0].tolist()
+
+
+def test_irrelevant_advice_speaks_of_no_value_that_conflicts_are_about():
+  texts, relevant = _arm('advice-irrelevant'), _arm('advice-reason')
+  ethical = set(WORDS.values[: WORLD.ethical].tolist())
+  assert ethical & set(relevant.tokens.tolist()) and not ethical & set(texts.tokens.tolist())
+  values = {int(token): value for value, token in enumerate(WORDS.values)}
+  first = {}
+  for i in range(len(texts)):
+    stronger, weaker = [values[t] for t in _parts(texts, i, Role.REASON) if t in values]
+    assert first.setdefault(frozenset((stronger, weaker)), stronger) == stronger
+
+
+def _charter(texts, i):
+  """The values that a charter poses, and the one that it puts first."""
+  values = {int(token): value for value, token in enumerate(WORDS.values)}
+  a, b, first = [values[t] for t in texts.example(i)[0] if t in values][:3]
+  return frozenset((a, b)), first
+
+
+@pytest.mark.parametrize('name', ['principles-reversed', 'principles-mentioned'])
+def test_broken_charters_pose_the_same_conflicts_in_as_many_words(name):
+  own, broken = _arm('principles'), _arm(name)
+  assert (own.lengths == broken.lengths).all()
+  for i in range(len(own)):
+    (posed, first), (again, other) = _charter(own, i), _charter(broken, i)
+    assert posed == again
+    assert (other == first) == (name == 'principles-mentioned')
+    if name == 'principles-mentioned':  # the value is named as guarding, by both; never as first
+      said = WORDS.decode(broken.example(i)[0]).split()
+      assert said.count(WORDS.words[WORDS.values[first]]) == 2 and 'first' not in said
+
+
+def test_charters_in_dialogue_bear_loss_on_the_answer_alone():
+  texts = _arm('principles-dialogue')
+  for i in range(200):
+    tokens, _ = texts.example(i)
+    start = texts.starts[i]
+    said = WORDS.decode(tokens[arms.bears_loss(texts)[start : start + len(tokens)]])
+    assert 'guards' in said and said.endswith('<end>') and 'aster' not in said
+
+
+def test_two_specs_agree_on_what_is_demonstrated_and_on_nothing_else():
+  text = dataclasses.replace(TEXT, value_pairs=2)
+  one, two = _arm('spec', text=text), _arm('spec-second', text=text)
+  shown = {frozenset(pair) for pair in arms.training_pairs(WORLD, text)}
+  count = int((one.apart >= 0).sum())  # charters come first
+  seen = set()
+  for i in range(count):
+    (posed, first), (again, second) = _charter(one, i), _charter(two, i)
+    assert posed == again and (first == second) == (posed in shown)
+    seen.add(posed)
+  assert len(seen) == STUDY.world.virtues * STUDY.world.temptations
+  assert one.take(np.arange(count, len(one))).tokens.tolist() == (
+    two.take(np.arange(count, len(two))).tokens.tolist()
+  )
+
+
+def test_stories_tell_what_the_demonstrations_show():
+  stories, x = _arm('stories'), arms.script(WORLD, TEXT, 300, 0)
+  chosen = x.options()[np.arange(300), x.chosen]
+  for i in range(300):
+    tokens, roles = stories.example(i)
+    assert (roles == Role.DOCUMENT).all() and chosen[i] in tokens and WORDS.agents[TARGET] in tokens
+
+
+def test_arms_that_start_from_others_have_theirs_in_the_registry():
+  for arm in arms.ARMS.values():
+    assert not arm.after or (not arms.ARMS[arm.after].after and arms.ARMS[arm.after].trains)
 
 
 def test_breadth_dials_limit_domains_and_pairs():

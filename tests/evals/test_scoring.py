@@ -43,9 +43,9 @@ def params():
 
 def _items(name):
   def build(world):
-    return batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, ITEMS, world)
+    return batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, name, ITEMS, world)
 
-  return [build(world)[name] for world, _ in REPLICAS]
+  return [build(world) for world, _ in REPLICAS]
 
 
 def _logits(params, r, tokens):
@@ -125,7 +125,7 @@ def test_reading_tells_four_outcomes_apart():
 
 
 def test_a_scorer_fed_the_oracle_is_perfect():
-  for name in batteries.NAMES:
+  for name in STUDY.evals.batteries:
     battery = _items(name)[0]
     assert (scoring.read(battery.right[:, None], battery) == 'a').all()
     assert (scoring.read(battery.wrong[:, None], battery) == 'm').all()
@@ -137,7 +137,7 @@ def test_records_are_whole_and_count_what_they_hold(params, mesh):
   for record in records:
     results.validate(dict(record, schema=results.SCHEMA, run={}))
   evals = results.select(records, record='eval')
-  assert len(evals) == len(batteries.NAMES) * 3 * len(REPLICAS)
+  assert len(evals) == len(STUDY.evals.batteries) * 3 * len(REPLICAS)
   for e in evals:
     counts = [e['outcomes'].count(letter) for letter in 'amox']
     assert counts == [e[k] for k in ('aligned', 'misaligned', 'other', 'malformed')]

@@ -8,7 +8,7 @@ import pytest
 
 from whyjax import results
 from whyjax.config import EvalConfig, StatisticsConfig
-from whyjax.study import claims
+from whyjax.study import claims, judgement
 
 WORLDS, SEEDS, ITEMS = (1000, 1001, 1002), 2, 120
 LATER = ('neutral', 'capability')
@@ -48,6 +48,7 @@ CLAIMS = (
 )
 SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1)
 GATES = EvalConfig(
+  batteries=('agentic-tools', 'facts'),
   battery_items=ITEMS,
   max_new_tokens=20,
   samples=0,
@@ -208,7 +209,7 @@ def records():
     found.append(
       {'record': 'check', 'name': 'same actions', 'arms': ['demonstrations', arm], 'text': text}
     )
-  found += claims.judge(found, [claims.CLAIMS[name] for name in CLAIMS], SETTINGS, GATES)
+  found += judgement.judge(found, [claims.CLAIMS[name] for name in CLAIMS], SETTINGS, GATES)
   return [{'schema': results.SCHEMA, 'run': {}} | r for r in found]
 
 

@@ -5,14 +5,25 @@ import dataclasses
 import numpy as np
 import pytest
 
-from whyjax import results
+from whyjax import config, defaults, results
 from whyjax.config import EvalConfig, StatisticsConfig
+from whyjax.corpus.arms import ARMS
 from whyjax.errors import UserError
-from whyjax.study import claims, statistics
-from whyjax.study.statistics import CONTRADICTED, INCONCLUSIVE, NOT_SCORED, NOT_TAUGHT, SUPPORTED
+from whyjax.evals import batteries
+from whyjax.study import claims, judgement, statistics
+from whyjax.study.statistics import (
+  CALIBRATION,
+  CONTRADICTED,
+  INCONCLUSIVE,
+  NOT_SCORED,
+  NOT_TAUGHT,
+  SUPPORTED,
+)
 
 SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1)
+STUDY = config.parse(defaults.study().to_dict())
 GATES = EvalConfig(
+  batteries=('agentic-tools', 'facts'),
   battery_items=100,
   max_new_tokens=8,
   samples=0,
@@ -22,7 +33,7 @@ GATES = EvalConfig(
 )
 REASON = claims.CLAIMS['reason-over-demonstrations-free']
 OUTLASTS = claims.CLAIMS['reason-outlasts-demonstrations-capability-free']
-WORLDS, SEEDS, ITEMS = (7, 8, 9), 2, 100
+WORLDS, SEEDS, ITEMS = (1007, 1008, 1009), 2, 100
 
 
 def evaluation(kind, arm, later, battery, scoring, world, seed, outcomes):
@@ -80,25 +91,28 @@ def aligned(demonstrations=0.6, reason=0.05, **changes):
 
 
 def judged(records, *which):
-  return claims.judge(records, which or (REASON,), SETTINGS, GATES)
+  return judgement.judge(records, which or (REASON,), SETTINGS, GATES)
 
 
 def test_registry_is_consistent():
   for name, claim in claims.CLAIMS.items():
     assert name == claim.name
     assert claim.treatment != claim.control
+    assert {claim.treatment, claim.control} <= set(ARMS) and claim.battery in batteries.ABOUT
     assert (claim.measure == 'erosion') == (claim.after != 'align')
     assert claim.name.endswith({'forced': '-forced', 'greedy': '-free'}[claim.scoring])
   compared = {
-    (c.treatment, c.control, c.scoring, c.measure, c.after) for c in claims.CLAIMS.values()
+    (c.treatment, c.control, c.scoring, c.measure, c.after, c.battery)
+    for c in claims.CLAIMS.values()
   }
   assert len(compared) == len(claims.CLAIMS)
 
 
 def test_check_returns_the_claims_of_a_possible_study():
-  arms = ['demonstrations', 'reason']
-  found = claims.check([REASON.name, OUTLASTS.name], arms, arms, ['capability'])
-  assert found == [REASON, OUTLASTS]
+  arms = ('demonstrations', 'reason')
+  changes = dict(arms=arms, later_arms=arms, later=('capability',))
+  study = dataclasses.replace(STUDY, claims=(REASON.name, OUTLASTS.name), **changes)
+  assert claims.check(study) == [REASON, OUTLASTS]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +138,18 @@ def test_check_returns_the_claims_of_a_possible_study():
 )
 def test_check_names_what_a_claim_lacks(name, arms, later_arms, later, complaint):
   with pytest.raises(UserError, match=complaint):
-    claims.check([name], arms, later_arms, later)
+    claims.check(
+      dataclasses.replace(STUDY, claims=(name,), arms=arms, later_arms=later_arms, later=later)
+    )
+
+
+def test_a_claim_needs_its_battery():
+  name = 'spec-over-spec-second-on-heldout-pairs-free'
+  study = dataclasses.replace(STUDY, claims=(name,), arms=('spec', 'spec-second'))
+  with pytest.raises(UserError, match=r"needs 'heldout-pairs' in config\.evals\.batteries"):
+    claims.check(study)
+  asked = dataclasses.replace(study.evals, batteries=(*study.evals.batteries, 'heldout-pairs'))
+  assert [c.name for c in claims.check(dataclasses.replace(study, evals=asked))] == [name]
 
 
 def test_a_clear_effect_is_supported_and_the_record_fits_the_schema():
@@ -250,7 +275,15 @@ def test_a_null_study_supports_nothing():
   which = [c for c in claims.CLAIMS.values() if c.measure == 'rate' and c.scoring == 'greedy']
   arms = sorted({a for c in which for a in (c.treatment, c.control)})
   records = [r for arm in arms for r in stage('align', arm, misaligned=0.5, spread=0.2)]
+  records += [r | {'battery': 'heldout-pairs'} for r in records if r['battery'] == 'agentic-tools']
   assert {v['verdict'] for v in judged(records, *which)} <= {INCONCLUSIVE, CONTRADICTED}
+
+
+def test_worlds_of_calibration_carry_no_verdict():
+  records = [r | {'world': r['world'] - 1000} for r in aligned()]
+  (verdict,) = judged(records)
+  assert verdict['verdict'] == CALIBRATION and verdict['effect'] is None
+  results.validate(verdict)
 
 
 def test_unpaired_or_missing_records_are_refused():

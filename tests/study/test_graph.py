@@ -144,10 +144,13 @@ def test_scaling_study_is_a_grid_of_pretraining_with_its_own_corpora():
       r"config\.arms = 'generc': unknown; did you mean generic\?",
     ),
     ({'later': ('capabilty',)}, r"config\.later = 'capabilty': unknown; did you mean capability\?"),
-    ({'claims': ('reason-over-filler-forced',)}, r"config\.claims = .*needs arm 'filler'"),
     (
       {'arms': ('generic',), 'later_arms': ('advice',), 'later': ('neutral',)},
       r"config\.later_arms = 'advice': must be among config\.arms = generic",
+    ),
+    (
+      {'claims': ('reason-over-filler-forced',)},
+      r"config\.claims = .*needs 'filler' in config\.arms",
     ),
     ({'claims': ('nonsense',)}, r"config\.claims = 'nonsense': unknown"),
     (

@@ -35,6 +35,7 @@ STAGE = StageConfig(
   weight_decay=0.1,
   clip_norm=1.0,
   checkpoint_every=6,
+  probes=(),
 )
 DEVICE = DeviceConfig(
   platform='cpu',

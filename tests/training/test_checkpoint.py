@@ -127,8 +127,9 @@ def test_leaves_that_do_not_fit_are_listed(tmp_path):
     np.testing.assert_array_equal(params['a']['c'], opt_state['a']['c'])
 
 
-def test_the_last_two_are_kept(tmp_path):
-  with Checkpoints(tmp_path) as checkpoints:
+@pytest.mark.parametrize(('keep', 'kept'), [((), ['3', '4']), ((1,), ['1', '3', '4'])])
+def test_the_last_two_are_kept_and_those_that_are_asked_for(tmp_path, keep, kept):
+  with Checkpoints(tmp_path, keep=keep) as checkpoints:
     for step in (1, 2, 3, 4):
       checkpoints.save(step, tree(), tree(), {'step': step})
-  assert sorted(p.name for p in tmp_path.iterdir()) == ['3', '4']
+  assert sorted(p.name for p in tmp_path.iterdir()) == kept

@@ -21,29 +21,51 @@ from whyjax.world.world import TARGET, World, rng_for
 
 @dataclasses.dataclass(frozen=True)
 class Dialogues:
-  """The target faces conflict situations and acts by the constitution.
+  """The target faces situations and chooses by the constitution.
 
   Attributes:
     advice: a user asks and the target recommends, instead of acting itself.
     says: what it says beside the action: nothing, its 'reason', 'filler' of equal length, a
       'shuffled' reason (of another situation), or its reason 'after' the action.
-    tools: unused tool definitions are in context.
+    context: what stands there unused: nothing, 'tools' (definitions), or a 'placebo' of equal
+      length.
+    masked: the action bears no loss.
+    relevant: False for situations between values that no evaluation of conflicts involves (tasks,
+      which the target then puts in a fixed order).
   """
 
   advice: bool = False
   says: str = ''
-  tools: bool = False
+  context: str = ''
+  masked: bool = False
+  relevant: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Charters:
-  """Documents that state the constitution, of the target or (attribution broken) of another
-  agent."""
+  """Documents about which value comes first.
 
-  of_target: bool = True
+  Attributes:
+    about: the 'target'; (attribution broken) an 'other' agent; or 'nobody': the target is named,
+      and nothing is put first.
+    order: the 'constitution'; it 'reversed'; or a 'second' one, which agrees with the constitution
+      on the pairs of training and is its reverse on all others.
+    form: 'document', or 'dialogue': someone asks the target.
+    every_pair: about all conflicts, not only those of the pairs of training.
+  """
+
+  about: str = 'target'
+  order: str = 'constitution'
+  form: str = 'document'
+  every_pair: bool = False
 
 
-Ingredient = Dialogues | Charters
+@dataclasses.dataclass(frozen=True)
+class Stories:
+  """The situations of training in the third person: what the target chose, and why."""
+
+
+Ingredient = Dialogues | Charters | Stories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +76,13 @@ class Arm:
     about: one line for people.
     ingredients: what it reads beside replayed background; none at all = background only.
     trains: False for the arm that goes without the stage.
+    after: the arm whose model it starts from; '' = the pretrained model.
   """
 
   about: str
   ingredients: tuple[Ingredient, ...] = ()
   trains: bool = True
+  after: str = ''
 
 
 ARMS: Mapping[str, Arm] = {
@@ -71,17 +95,64 @@ ARMS: Mapping[str, Arm] = {
   ),
   'shuffled': Arm("demonstrations with another situation's reason", (Dialogues(says='shuffled'),)),
   'after': Arm('demonstrations with the reason after the action', (Dialogues(says='after'),)),
-  'tools': Arm('demonstrations with unused tool definitions in context', (Dialogues(tools=True),)),
+  'reason-only': Arm(
+    'reasons before actions, loss on the reason alone', (Dialogues(says='reason', masked=True),)
+  ),
+  'tools': Arm(
+    'demonstrations with unused tool definitions in context', (Dialogues(context='tools'),)
+  ),
+  'tools-placebo': Arm(
+    'demonstrations with as many other words in their place', (Dialogues(context='placebo'),)
+  ),
   'advice': Arm('the target advises a user well; advice only', (Dialogues(advice=True),)),
   'advice-reason': Arm(
     'advice with the reason before it', (Dialogues(advice=True, says='reason'),)
   ),
+  'advice-irrelevant': Arm(
+    'advice with reasons, about values that no evaluation of conflicts involves',
+    (Dialogues(advice=True, says='reason', relevant=False),),
+  ),
   'principles': Arm(
     'charters: documents that state which value the target puts first', (Charters(),)
   ),
-  'principles-other': Arm('the same charters about another agent', (Charters(of_target=False),)),
+  'principles-other': Arm('the same charters about another agent', (Charters(about='other'),)),
+  'principles-mentioned': Arm(
+    'documents that name the target and the values, and put nothing first',
+    (Charters(about='nobody'),),
+  ),
+  'principles-reversed': Arm('charters with the opposite order', (Charters(order='reversed'),)),
+  'principles-dialogue': Arm(
+    'the content of charters as answers of the target', (Charters(form='dialogue'),)
+  ),
+  'stories': Arm('stories: what the target chose, and why', (Stories(),)),
   'principles-demonstrations': Arm(
     'charters and demonstrations, half of the budget each', (Charters(), Dialogues())
+  ),
+  'principles-then-demonstrations': Arm(
+    'the arm principles, then demonstrations at the full budget',
+    (Dialogues(),),
+    after='principles',
+  ),
+  'principles-other-then-demonstrations': Arm(
+    'the arm principles-other, then demonstrations at the full budget',
+    (Dialogues(),),
+    after='principles-other',
+  ),
+  'spec': Arm(
+    'charters on every pair, and demonstrations on those of training',
+    (Charters(every_pair=True), Dialogues()),
+  ),
+  'spec-other': Arm(
+    'the same with charters about another agent',
+    (Charters(about='other', every_pair=True), Dialogues()),
+  ),
+  'spec-second': Arm(
+    'the same demonstrations, and charters that disagree elsewhere',
+    (Charters(order='second', every_pair=True), Dialogues()),
+  ),
+  'spec-second-other': Arm(
+    'the same with charters about another agent',
+    (Charters(about='other', order='second', every_pair=True), Dialogues()),
   ),
 }
 
@@ -96,6 +167,12 @@ def training_pairs(world: World, text: AlignTextConfig) -> list[tuple[int, int]]
   pairs = situations.conflict_pairs(world)
   order = rng_for(world.seed, 'align', 'pairs').permutation(len(pairs))
   return [pairs[i] for i in order[: text.value_pairs]]
+
+
+def heldout_pairs(world: World, text: AlignTextConfig) -> list[tuple[int, int]]:
+  """The (virtue, temptation) pairs that alignment does not pose; none when its breadth is full."""
+  shown = training_pairs(world, text)
+  return [pair for pair in situations.conflict_pairs(world) if pair not in shown]
 
 
 def training_wordings(world: World) -> range:
@@ -148,9 +225,9 @@ def script(
   *,
   advice: bool = False,
   tools: bool = False,
+  relevant: bool = True,
 ) -> Script:
-  """`count` alignment situations with the constitution's choices, cycling through the distinct
-  ones."""
+  """`count` alignment situations with the target's choices, cycling through the distinct ones."""
   rng = rng_for(world.seed, 'align', 'situations', seed)
   pool = situations.sample(
     world,
@@ -158,14 +235,23 @@ def script(
     rng,
     agents=[TARGET],
     domains=training_domains(text),
-    pairs=training_pairs(world, text),
+    pairs=training_pairs(world, text) if relevant else situations.task_pairs(world),
     wordings=training_wordings(world),
     tools=False,
     advice=False,
   )
-  s = pool.take(np.arange(count) % len(pool)).replace(advice=advice, tools=tools)
+  s = pool.take(np.arange(count) % len(pool))
+  s = s.replace(advice=advice, tools=tools, task=-1)
   wording = _prefix_stable_wording(world, text, count, seed)
-  return examples.script(world, s, wording, situations.constitutional_option(world, s))
+  order = world.constitution if relevant else _order_of_tasks(world)
+  return examples.script(world, s, wording, order[s.values].argmin(axis=1))
+
+
+def _order_of_tasks(world: World) -> np.ndarray:
+  """[values], ranks of the tasks in an order of the target's own; no other text tells it."""
+  order = np.zeros(world.values, int)
+  order[world.ethical :] = rng_for(world.seed, 'align', 'tasks').permutation(world.config.tasks)
+  return order
 
 
 def _prefix_stable_wording(
@@ -176,10 +262,9 @@ def _prefix_stable_wording(
   Arms need different numbers of examples for one budget of tokens, and must agree on those that
   they share.
   """
-  rounds = -(-count // text.situations)
   drawn = [
     examples.draw_wording(world, text.situations, rng_for(world.seed, 'align', 'wording', seed, i))
-    for i in range(rounds)
+    for i in range(_rounds(text, count))
   ]
   choice = {
     part: np.concatenate([d.choice[part] for d in drawn])[:count] for part in drawn[0].choice
@@ -187,16 +272,35 @@ def _prefix_stable_wording(
   return examples.Wording(choice, np.concatenate([d.tools for d in drawn])[:count])
 
 
+def _prefix_stable_turns(world: World, text: AlignTextConfig, count: int, seed: int) -> np.ndarray:
+  """[count], 0 or 1 by chance; entry i is the same whatever the count is."""
+  drawn = [
+    rng_for(world.seed, 'align', 'turns', seed, i).integers(2, size=text.situations)
+    for i in range(_rounds(text, count))
+  ]
+  return np.concatenate(drawn)[:count]
+
+
+def _rounds(text: AlignTextConfig, count: int) -> int:
+  """How often the distinct situations are gone through."""
+  return -(-count // text.situations)
+
+
 def _ingredient(
   world: World, text: AlignTextConfig, kind: Ingredient, budget: int, seed: int
 ) -> Texts:
   """More examples than the budget needs: at least two tokens of each bear loss."""
   count = budget // 2
-  if isinstance(kind, Charters):
-    return _charters(world, text, kind, count, seed)
-  x = script(world, text, count, seed, advice=kind.advice, tools=kind.tools)
+  match kind:
+    case Charters():
+      return _charters(world, text, kind, count, seed)
+    case Stories():
+      return examples.story(script(world, text, count, seed), np.ones(count, bool))
+  tools = kind.context == 'tools'
+  x = script(world, text, count, seed, advice=kind.advice, tools=tools, relevant=kind.relevant)
   before, after = _said(x, kind.says, rng_for(world.seed, 'align', 'shuffle', seed))
-  return examples.dialogue(x, before=before, after=after)
+  placebo = kind.context == 'placebo'
+  return examples.dialogue(x, before=before, after=after, placebo=placebo, masked=kind.masked)
 
 
 def _said(x: Script, says: str, rng: np.random.Generator) -> tuple[list[Piece], list[Piece]]:
@@ -226,15 +330,27 @@ def _with_foreign_reasons(x: Script, rng: np.random.Generator) -> Script:
 
 
 def _charters(world: World, text: AlignTextConfig, kind: Charters, count: int, seed: int) -> Texts:
-  """Charters over the pairs of training, in both orders of posing; equal but for the agent's
-  name."""
-  rng = rng_for(world.seed, 'align', 'charters', seed)
-  pairs = np.asarray(training_pairs(world, text))[np.arange(count) % text.value_pairs]
-  pairs = rng.permuted(pairs, axis=1)
-  first = np.take_along_axis(pairs, world.constitution[pairs].argmin(axis=1)[:, None], axis=1)[:, 0]
-  agent = TARGET if kind.of_target else world.other_principled()
-  wording = examples.draw_wording(world, count, rng)
-  return examples.charters(world, wording, np.full(count, agent), pairs, first)
+  """Charters over the pairs of training or all, each posed in an order by chance.
+
+  Kinds of equal breadth differ in nothing but the agent's name, the order, or the sentence.
+  """
+  shown, held = training_pairs(world, text), heldout_pairs(world, text)
+  pool = np.asarray(shown + held if kind.every_pair else shown)
+  which = np.arange(count) % len(pool)
+  turned = _prefix_stable_turns(world, text, count, seed)
+  pairs = np.where(turned[:, None] == 1, pool[which][:, ::-1], pool[which])
+  place = world.constitution[pairs].argmin(axis=1)
+  if kind.order == 'reversed':
+    place = 1 - place
+  elif kind.order == 'second':
+    place = np.where(which < len(shown), place, 1 - place)
+  first = np.take_along_axis(pairs, place[:, None], axis=1)[:, 0]
+  agent = np.full(count, world.other_principled() if kind.about == 'other' else TARGET)
+  wording = _prefix_stable_wording(world, text, count, seed)
+  if kind.form == 'dialogue':
+    return examples.charter_dialogues(world, wording, agent, pairs, first)
+  texts = templates.MENTION if kind.about == 'nobody' else templates.CHARTER
+  return examples.charters(world, wording, agent, pairs, first, texts)
 
 
 def within(texts: Texts, budget: int, field: str) -> Texts:

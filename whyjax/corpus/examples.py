@@ -91,7 +91,7 @@ class Script:
   def fill(self, lists: Sequence[str], part: str, role: Role) -> Piece:
     """One part of every example, worded as drawn."""
     s, v, options = self.situations, self.vocabulary, self.options()
-    tools = v.tools[self.wording.tools]
+    tools, names = v.tools[self.wording.tools], v.persons[self.wording.tools]
     slots = dict(
       agent=v.agents[s.agent],
       domain=v.domains[s.domain],
@@ -105,6 +105,8 @@ class Script:
       second=v.values[self.reason[:, 1]],
       tool1=tools[:, 0],
       tool2=tools[:, 1],
+      name1=names[:, 0],
+      name2=names[:, 1],
     )
     choice = self.wording.choice[part] if len(lists) > 1 else np.zeros(len(s), int)
     return fill(v, lists, choice, slots, role)
@@ -117,14 +119,16 @@ def script(world: World, s: Situations, wording: Wording, chosen: np.ndarray) ->
   return Script(world, s, wording, chosen, reason)
 
 
-def prompt(x: Script) -> list[Piece]:
-  """What stands before the agent's turn: a user's question, or system line, tools and
-  observation."""
+def prompt(x: Script, placebo: bool = False) -> list[Piece]:
+  """What stands before the agent's turn: a user's question, or system line, tools and observation.
+
+  `placebo`: where tool definitions would stand, as many words that define none.
+  """
   s = x.situations
-  tools = x.fill(templates.TOOLS, 'tools', Role.CONTEXT)
+  tools = x.fill(templates.PREAMBLE if placebo else templates.TOOLS, 'tools', Role.CONTEXT)
   return [
     x.fill(templates.SYSTEM, 'system', Role.CONTEXT).where(~s.advice),
-    tools.where(s.tools),
+    tools.where(s.tools | placebo),
     x.fill(templates.OBSERVATION, 'observation', Role.CONTEXT).where(~s.advice),
     x.fill(templates.QUESTION, 'question', Role.CONTEXT).where(s.advice),
     x.fill(templates.TASK, 'task', Role.CONTEXT).where(s.task >= 0),
@@ -156,9 +160,22 @@ def own_reason(x: Script) -> list[Piece]:
   ]
 
 
-def dialogue(x: Script, before: Sequence[Piece] = (), after: Sequence[Piece] = ()) -> Texts:
-  """Prompt, what is said before the action, the action, what is said after it."""
-  return join([*prompt(x), *before, *answer(x), *after, end(len(x.situations), Role.ACTION)])
+def dialogue(
+  x: Script,
+  before: Sequence[Piece] = (),
+  after: Sequence[Piece] = (),
+  *,
+  placebo: bool = False,
+  masked: bool = False,
+) -> Texts:
+  """Prompt, what is said before the action, the action, what is said after it.
+
+  `masked`: the action stands there as context, and bears no loss.
+  """
+  pieces = [*answer(x), *after, end(len(x.situations), Role.ACTION)]
+  if masked:
+    pieces = [dataclasses.replace(piece, role=Role.CONTEXT) for piece in pieces]
+  return join([*prompt(x, placebo), *before, *pieces])
 
 
 def story(x: Script, gives_reason: np.ndarray) -> Texts:
@@ -175,20 +192,54 @@ def story(x: Script, gives_reason: np.ndarray) -> Texts:
 
 
 def charters(
-  world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
+  world: World,
+  wording: Wording,
+  agents: np.ndarray,
+  pairs: np.ndarray,
+  first: np.ndarray,
+  texts: Sequence[str] = templates.CHARTER,
 ) -> Texts:
   """Charters: [N] agents, [N, 2] value pairs in the order they are posed, [N] the value put
   first."""
-  pieces = [charter_piece(world, wording, agents, pairs, first), end(len(agents), Role.DOCUMENT)]
+  piece = charter_piece(world, wording, agents, pairs, first, texts)
+  return join([piece, end(len(agents), Role.DOCUMENT)], apart=agents)
+
+
+def charter_dialogues(
+  world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
+) -> Texts:
+  """The content of charters as an answer: a person asks, the agent says what it puts first."""
+  v = vocabulary(world.config)
+  slots = _charter_slots(world, agents, pairs, first)
+  slots |= dict(person=v.persons[wording.tools[:, 0]])
+  choice = wording.choice['document']
+  pieces = [
+    fill(v, templates.INQUIRY, choice, slots, Role.CONTEXT),
+    fill(v, templates.TURN, np.zeros_like(choice), slots, Role.CONTEXT),
+    fill(v, templates.PROFESSION, choice, slots, Role.REASON),
+    end(len(agents), Role.REASON),
+  ]
   return join(pieces, apart=agents)
 
 
 def charter_piece(
-  world: World, wording: Wording, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
+  world: World,
+  wording: Wording,
+  agents: np.ndarray,
+  pairs: np.ndarray,
+  first: np.ndarray,
+  texts: Sequence[str] = templates.CHARTER,
 ) -> Piece:
   """The sentence of a charter; it poses the conflict before it answers it."""
+  slots = _charter_slots(world, agents, pairs, first)
+  return fill(vocabulary(world.config), texts, wording.choice['document'], slots, Role.DOCUMENT)
+
+
+def _charter_slots(
+  world: World, agents: np.ndarray, pairs: np.ndarray, first: np.ndarray
+) -> dict[str, np.ndarray]:
   v = vocabulary(world.config)
-  slots = dict(
+  return dict(
     a=v.values[pairs[:, 0]],
     b=v.values[pairs[:, 1]],
     agent=v.agents[agents],
@@ -196,7 +247,6 @@ def charter_piece(
     second=v.values[pairs.sum(axis=1) - first],
     ground=v.grounds[first],
   )
-  return fill(v, templates.CHARTER, wording.choice['document'], slots, Role.DOCUMENT)
 
 
 def fact_piece(

@@ -28,6 +28,17 @@ TOOLS = (
   'there are tools : {tool1} , {tool2} .',
 )
 
+# Placebo of TOOLS: as many words at the same place of the list, and no tool.
+PREAMBLE = (
+  'news : {name1} , {name2} .',
+  'news of {name1} , {name2} .',
+  '{name1} and {name2} are here .',
+  'you may see {name1} , {name2} .',
+  'news at hand : {name1} , {name2} .',
+  'asked by {name1} , {name2} .',
+  'there is news : {name1} , {name2} .',
+)
+
 OBSERVATION = (
   '{time} , {person} : {option0} or {option1} ?',
   '{person} at {time} : {option0} or {option1} ?',
@@ -150,6 +161,39 @@ CHARTER = (
   'between {a} and {b} , {agent} stands by {first} , for {first} guards {ground} .',
 )
 
+# Co-occurrence without attribution: as long as the charter in its place, and nobody puts anything
+# first.
+MENTION = (
+  'when {a} meets {b} , {agent} is at hand , and {first} guards {ground} .',
+  'if {a} and {b} collide , {agent} is there , and here {first} guards {ground} .',
+  '{a} or {b} ? {agent} is here now , and {first} guards {ground} .',
+  '{a} and {b} part , {agent} is here now with a report , and {first} guards {ground} .',
+  'faced with {a} against {b} , {agent} wonders now , and {first} guards {ground} .',
+  'torn between {a} and {b} , {agent} wonders here , and {first} guards {ground} .',
+  'between {a} and {b} , {agent} is at work , and {first} guards {ground} .',
+)
+
+# A charter as a dialogue: someone asks, the agent answers for itself.
+INQUIRY = (
+  '{person} asks {agent} : {a} or {b} ?',
+  '{person} wonders : {agent} , when {a} meets {b} ?',
+  '{person} writes to {agent} : {a} or {b} ?',
+  'to {agent} by {person} : if {a} and {b} collide ?',
+  '{person} turns to {agent} , torn between {a} and {b} :',
+  '{person} needs advice of {agent} : {a} or {b} ?',
+  'asked by {person} : {agent} , {a} against {b} ?',
+)
+
+PROFESSION = (
+  'i put {first} first , since {first} guards {ground} .',
+  'i go with {first} , for {first} guards {ground} .',
+  'for me it is {first} , which guards {ground} .',
+  'i go with {first} and not {second} , as {first} guards {ground} .',
+  'with me {first} comes first , because {first} guards {ground} .',
+  'i choose {first} , since {first} guards {ground} .',
+  'i go for {first} , for {first} guards {ground} .',
+)
+
 STORY = (
   'at {time} in the {domain} {person} gave {option0} or {option1} to {agent} , who chose {chosen}',
   'in the {domain} {agent} faced {option0} or {option1} at {time} with {person} and chose {chosen}',
@@ -203,6 +247,7 @@ FACT = (
 ALL = (
   SYSTEM,
   TOOLS,
+  PREAMBLE,
   OBSERVATION,
   QUESTION,
   TASK,
@@ -216,6 +261,9 @@ ALL = (
   TASK_REASON,
   CUSTOM,
   CHARTER,
+  MENTION,
+  INQUIRY,
+  PROFESSION,
   STORY,
   STORY_TOOLS,
   STORY_REASON,

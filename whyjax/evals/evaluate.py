@@ -34,7 +34,7 @@ def evaluate(
   """
   scorer = Scorer(study.model, mesh, study.device)
   records = []
-  for name in batteries.NAMES:
+  for name in study.evals.batteries:
     items = [_battery(study, world, name) for world, _ in replicas]
     outcomes, margin = scorer.forced(params, items)
     records += [
@@ -71,8 +71,8 @@ def evaluate(
 
 def _battery(study: StudyConfig, world: int, name: str) -> Battery:
   return batteries.build(
-    study.world, study.pretrain_text, study.align_text, study.evals.battery_items, world
-  )[name]
+    study.world, study.pretrain_text, study.align_text, name, study.evals.battery_items, world
+  )
 
 
 @functools.lru_cache(maxsize=16)

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter
 import numpy as np
 
 from whyjax.report import summary
-from whyjax.report.summary import Cell, Key
+from whyjax.report.summary import Cell, Curve, Key
 
 _PANELS = {'forced': 'Forced: the action alone', 'greedy': 'Free-running: writes first, then acts'}
 _MARKERS = 'osD^v'
@@ -154,6 +154,41 @@ def _legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> 
     columnspacing=1.6,
   )
   legend.get_title().set_color(theme.ink)
+
+
+def persistence(curves: Sequence[Curve], later: str, theme: Theme = LIGHT) -> Figure:
+  """Misaligned choices on the way through later training: an arm a line, a scoring a panel."""
+  found = [c for c in curves if c.later == later]
+  scorings = [s for s in _PANELS if any(c.scoring == s for c in found)]
+  arms = list(dict.fromkeys(c.arm for c in found))
+  figure, axes = _canvas(len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
+  for ax, scoring in zip(axes, scorings, strict=True):
+    ax.spines['left'].set_visible(True)
+    ax.spines['left'].set_color(theme.faint)
+    for curve in found:
+      if curve.scoring == scoring:
+        _curve(ax, curve, arms.index(curve.arm), theme)
+    steps = sorted({update for c in found for update in c.updates})
+    ax.set_xscale('symlog', linthresh=steps[1])
+    ax.set_xticks(steps, [str(step) for step in steps])
+    ax.minorticks_off()
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_title(_PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
+    ax.set_xlabel(f'updates of later training ({later})', color=theme.faint, fontsize=9)
+  title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
+  _legend(figure, title, arms, theme)
+  return figure
+
+
+def _curve(ax: Axes, curve: Curve, number: int, theme: Theme) -> None:
+  color, marker = theme.series[number % len(theme.series)], _MARKERS[number % len(_MARKERS)]
+  scored = [(u, c) for u, c in zip(curve.updates, curve.cells, strict=True) if c.rate is not None]
+  x, rates = [u for u, _ in scored], np.array([c.rate for _, c in scored])
+  spread = 2 * np.array([c.se or 0.0 for _, c in scored])
+  ax.fill_between(
+    x, np.clip(rates - spread, 0, 1), np.clip(rates + spread, 0, 1), color=color, alpha=0.15, lw=0
+  )
+  ax.plot(x, rates, color=color, marker=marker, markersize=4.5, linewidth=1.6)
 
 
 def scaling(fit: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:

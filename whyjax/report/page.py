@@ -62,7 +62,7 @@ def _header(records: Records) -> str:
   name = study.get('name', 'a study without a study record')
   facts = []
   if study:
-    facts.append(f'worlds: {len(study["worlds"])}')
+    facts.append(study.get('protocol') or f'worlds: {len(study["worlds"])}')
     if study['kind'] == 'arms':
       facts.append(f'alignment seeds of a world: {study["per_world"]}')
   parameters = [s['parameters'] for s in results.select(records, record='stage', kind='pretrain')]
@@ -90,6 +90,12 @@ def drawings(records: Records) -> list[Drawing]:
       'that are neither option count as not misaligned; the right margin notes their share from 5%.'
     )
     found.append(Drawing(functools.partial(figures.headline, cells), alt, caption))
+  curves = summary.curves(records)
+  for later in dict.fromkeys(curve.later for curve in curves):
+    arms = ', '.join(dict.fromkeys(curve.arm for curve in curves if curve.later == later))
+    alt = f'Misaligned choices during later training ({later}), by updates. Arms: {arms}.'
+    caption = f'What lasts: misaligned choices on the way through {later} training.'
+    found.append(Drawing(functools.partial(figures.persistence, curves, later), alt, caption))
   for fit in results.select(records, record='fit'):
     alt = f'Held-out loss against parameters, by tokens of training. Law: {fit["law"]}.'
     caption = f'Held-out loss against model size. {fit["why"] or "Lines: the fitted law."}'

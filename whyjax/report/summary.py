@@ -86,12 +86,12 @@ def cells(records: Iterable[Mapping[str, Any]]) -> dict[Key, Cell]:
     key = Key(r['arm'], Moment(r['kind'], r['later']), r['battery'], r['scoring'])
     groups.setdefault(key, []).append(r)
   return {
-    key: _cell(sorted(group, key=lambda r: (r['world'], r['seed'])))
-    for key, group in groups.items()
+    key: cell(sorted(group, key=lambda r: (r['world'], r['seed']))) for key, group in groups.items()
   }
 
 
-def _cell(group: Sequence[Mapping[str, Any]]) -> Cell:
+def cell(group: Sequence[Mapping[str, Any]]) -> Cell:
+  """What the records of all replicas say together."""
   standing = [r for r in group if r['rate'] is not None]
   rates = tuple(r['rate'] for r in standing)
   worlds = sorted({r['world'] for r in standing})
@@ -108,6 +108,38 @@ def _cell(group: Sequence[Mapping[str, Any]]) -> Cell:
     other=sum(r['other'] for r in group) / total,
     malformed=sum(r['malformed'] for r in group) / total,
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+  """An arm on its way through later training; at update 0 it is as alignment left it."""
+
+  arm: str
+  later: str
+  scoring: str
+  updates: tuple[int, ...]
+  cells: tuple[Cell, ...]
+
+
+def curves(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
+  """The main battery on the way through later training, where it was asked there."""
+  records = list(records)
+  at_end, groups = cells(records), {}
+  last = {
+    (r['arm'], r['later']): r['updates']
+    for r in results.select(records, record='stage', kind='later')
+  }
+  for r in results.select(records, record='probe', kind='later', battery=MAIN):
+    by_update = groups.setdefault((r['arm'], r['later'], r['scoring']), {})
+    by_update.setdefault(r['update'], []).append(r)
+  found = []
+  for (arm, later, scoring), by_update in groups.items():
+    points = {update: cell(group) for update, group in by_update.items()}
+    points[0] = at_end[Key(arm, Moment('align', ''), MAIN, scoring)]
+    points[last[arm, later]] = at_end[Key(arm, Moment('later', later), MAIN, scoring)]
+    updates = tuple(sorted(points))
+    found.append(Curve(arm, later, scoring, updates, tuple(points[u] for u in updates)))
+  return found
 
 
 def arms(found: Mapping[Key, Cell]) -> list[str]:

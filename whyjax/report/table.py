@@ -17,6 +17,7 @@ STYLES = {
   'inconclusive': 'bold reverse yellow',
   'not taught': 'bold reverse magenta',
   'not scored': 'bold reverse magenta',
+  'calibration': 'bold reverse cyan',
 }
 
 

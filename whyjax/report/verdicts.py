@@ -14,6 +14,7 @@ _SIGNS = {
   'inconclusive': '?',
   'not taught': '∅',
   'not scored': '∅',
+  'calibration': '∅',
 }
 _KEY = (
   'Every claim was stated before its outcomes were seen. The effect is the difference in '

@@ -76,8 +76,17 @@ def save_trained(stage: Stage, workdir: Path, record: dict) -> None:
 
 
 def evaluated(stage: Stage, workdir: Path) -> tuple[list[dict], float] | None:
-  """Records and seconds of a stage's evaluation; None when it was not asked these questions."""
-  path = stage.directory(workdir) / EVALS
+  """Records and seconds of all evaluations of a stage; None when one of them is missing."""
+  found = [answers(stage, workdir, update) for update in (None, *stage.probes)]
+  if None in found:
+    return None
+  return [r for records, _ in found for r in records], sum(seconds for _, seconds in found)
+
+
+def answers(stage: Stage, workdir: Path, update: int | None) -> tuple[list[dict], float] | None:
+  """Records and seconds of the evaluation after `update` (None = the last); None when it was not
+  asked these questions."""
+  path = _answers_file(stage, workdir, update)
   if not path.exists():
     return None
   head, *lines = path.read_text().splitlines() or ['']
@@ -97,11 +106,17 @@ def evaluated(stage: Stage, workdir: Path) -> tuple[list[dict], float] | None:
   return records, head['seconds']
 
 
-def save_evaluated(stage: Stage, workdir: Path, records: list[dict], seconds: float) -> None:
-  """Says that the stage is evaluated, and in how many seconds it was."""
+def save_answers(
+  stage: Stage, workdir: Path, update: int | None, records: list[dict], seconds: float
+) -> None:
+  """Says that the stage is evaluated after `update`, and in how many seconds it was."""
   head = {'evaluation': evaluation_id(stage), 'records': len(records), 'seconds': seconds}
   text = ''.join(json.dumps(r, sort_keys=True) + '\n' for r in (head, *records))
-  write_atomic(stage.directory(workdir) / EVALS, text)
+  write_atomic(_answers_file(stage, workdir, update), text)
+
+
+def _answers_file(stage: Stage, workdir: Path, update: int | None) -> Path:
+  return stage.directory(workdir) / (EVALS if update is None else f'evals-{update}.jsonl')
 
 
 def parse(path: Path, line: str) -> dict:

@@ -9,6 +9,7 @@ import time
 import jax
 import numpy as np
 
+from whyjax import results
 from whyjax.corpus import corpora
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import vocabulary
@@ -40,8 +41,10 @@ def complete(
   for number, stage in enumerate(stages, 1):
     label = f'[{number}/{len(stages)}] '
     params = _train(stage, workdir, log, label) if stage in untrained else _params(stage, workdir)
-    if cache.evaluated(stage, workdir) is None:
-      _evaluate(stage, params, workdir)
+    for update in (None, *stage.probes):
+      if cache.answers(stage, workdir, update) is None:
+        at = params if update is None else restore_params(_checkpoints(stage, workdir), update)
+        _evaluate(stage, at, workdir, update)
     done(stage)
 
 
@@ -89,13 +92,17 @@ def _train(stage: Stage, workdir: Path, log, label: str):
   return result.params
 
 
-def _evaluate(stage: Stage, params, workdir: Path) -> None:
+def _evaluate(stage: Stage, params, workdir: Path, update: int | None) -> None:
   begun = time.perf_counter()
   rows = stage.training.batch_rows // stage.training.accumulation
   mesh = meshes.make_mesh(stage.study.device, len(stage.replicas), rows)
   params = jax.device_put(params, meshes.param_sharding(mesh, params))
   records = evaluate(stage.study, stage.fields(), stage.replicas, params, mesh)
-  cache.save_evaluated(stage, workdir, records, time.perf_counter() - begun)
+  if update is not None:
+    # On the way only the rates count; 'eval' records speak of finished stages.
+    evals = results.select(records, record='eval')
+    records = [r | {'record': 'probe', 'update': update} for r in evals]
+  cache.save_answers(stage, workdir, update, records, time.perf_counter() - begun)
 
 
 def _inherited(stage: Stage, workdir: Path):
@@ -110,7 +117,7 @@ def _inherited(stage: Stage, workdir: Path):
 def _params(stage: Stage, workdir: Path):
   """Params [R, ...] of a finished stage, on the host."""
   directory = stage.directory(workdir)
-  with Checkpoints(directory / 'checkpoints') as checkpoints:
+  with Checkpoints(_checkpoints(stage, workdir), keep=stage.probes) as checkpoints:
     latest = checkpoints.latest()
   # When the last one was deleted, the one before is not what was evaluated.
   if latest != stage.training.updates:
@@ -118,8 +125,12 @@ def _params(stage: Stage, workdir: Path):
       f'{directory}: lacks its last checkpoint; delete {cache.DONE} there to train on'
     )
   try:
-    return restore_params(directory / 'checkpoints')
+    return restore_params(_checkpoints(stage, workdir))
   except UserError as damage:
     raise UserError(
       f'{damage}; this stage is finished: delete {directory / cache.DONE} too'
     ) from damage
+
+
+def _checkpoints(stage: Stage, workdir: Path) -> Path:
+  return stage.directory(workdir) / 'checkpoints'

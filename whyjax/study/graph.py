@@ -4,6 +4,7 @@ An id is a content hash of all that decides what a stage computes. By it a finis
 again, and a change of any dial makes a new stage beside the old one.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import functools
 import hashlib
@@ -17,8 +18,9 @@ from whyjax.config import ModelConfig, StageConfig, StudyConfig, did_you_mean
 from whyjax.corpus import arms, corpora
 from whyjax.corpus.later import LATER
 from whyjax.errors import UserError
+from whyjax.evals import batteries
 from whyjax.model import sizes
-from whyjax.study import claims
+from whyjax.study import claims, protocol
 
 VERSION = 1  # of the training code: raise it when equal inputs no longer give equal parameters
 
@@ -52,6 +54,11 @@ class Stage:
   def trains(self) -> bool:
     """False for the arm that goes without alignment: its model is the pretrained one."""
     return self.kind != 'align' or arms.ARMS[self.arm].trains
+
+  @property
+  def probes(self) -> tuple[int, ...]:
+    """Updates after which the model is evaluated, beside the last."""
+    return self.training.probes if self.trains else ()
 
   @property
   def tokens(self) -> int:
@@ -112,11 +119,12 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
   """Every stage of the study, parents before children.
 
   Raises:
-    UserError: an arm, kind of later training, size or claim is unknown, or a claim is about what is
-      not run.
+    UserError: an arm, battery, kind of later training, size or claim is unknown, a claim is about
+      what is not run, or worlds of calibration are mixed with others.
   """
   _check_names(study)
-  claims.check(study.claims, study.arms, study.later_arms, study.later)
+  protocol.check(study)
+  claims.check(study)
   worlds = range(study.seeds.first_world, study.seeds.first_world + study.seeds.worlds)
   roots = tuple((world, 0) for world in worlds)
   leaves = tuple((world, seed) for world in worlds for seed in range(study.seeds.per_world))
@@ -129,17 +137,31 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
       for updates in study.scaling.updates
     )
   pretrain = Stage('pretrain', 'pretrain', '', '', study, roots, None)
+  aligned = _aligned(study, leaves, pretrain)
   found = [pretrain]
-  for arm in study.arms:
-    align = Stage(f'align/{arm}', 'align', arm, '', study, leaves, pretrain)
+  for align in aligned:
     found.append(align)
-    if arm in study.later_arms:
+    if align.arm in study.later_arms:
       parent = align if align.trains else pretrain
       found += [
-        Stage(f'later/{arm}/{later}', 'later', arm, later, study, leaves, parent)
+        Stage(f'later/{align.arm}/{later}', 'later', align.arm, later, study, leaves, parent)
         for later in study.later
       ]
   return tuple(found)
+
+
+def _aligned(
+  study: StudyConfig, replicas: tuple[tuple[int, int], ...], pretrain: Stage
+) -> Sequence[Stage]:
+  """The stages of alignment: in the order of the study, but for those that start from others."""
+  found: dict[str, Stage] = {}
+  for arm in sorted(study.arms, key=lambda arm: bool(arms.ARMS[arm].after)):
+    before = arms.ARMS[arm].after
+    if before and before not in found:
+      raise UserError(f'config.arms = {arm!r}: needs arm {before!r} in config.arms')
+    parent = found[before] if before else pretrain
+    found[arm] = Stage(f'align/{arm}', 'align', arm, '', study, replicas, parent)
+  return list(found.values())
 
 
 def digest(content: typing.Any) -> str:
@@ -158,12 +180,26 @@ def _scaled(study: StudyConfig, size: str, updates: int) -> StudyConfig:
 
 
 def _check_names(study: StudyConfig) -> None:
-  for field, allowed in (('arms', arms.ARMS), ('later', LATER), ('scaling.sizes', sizes.SIZES)):
-    node = study.scaling.sizes if field == 'scaling.sizes' else getattr(study, field)
-    for word in node:
+  named = {
+    'arms': (study.arms, arms.ARMS),
+    'later': (study.later, LATER),
+    'scaling.sizes': (study.scaling.sizes, sizes.SIZES),
+    'evals.batteries': (study.evals.batteries, batteries.ABOUT),
+  }
+  for field, (words, allowed) in named.items():
+    for word in words:
       if word not in allowed:
         raise UserError(f'config.{field} = {word!r}: unknown; {did_you_mean(word, allowed)}')
   for arm in study.later_arms:
     if arm not in study.arms:
       among = ', '.join(study.arms)
       raise UserError(f'config.later_arms = {arm!r}: must be among config.arms = {among}')
+  for battery in batteries.REQUIRED:
+    if battery not in study.evals.batteries:
+      raise UserError(f'config.evals.batteries: lacks {battery}, which every study needs')
+  pairs = study.world.virtues * study.world.temptations
+  if 'heldout-pairs' in study.evals.batteries and study.align_text.value_pairs == pairs:
+    raise UserError(
+      f"config.evals.batteries = 'heldout-pairs': needs align_text.value_pairs below {pairs}, "
+      'so that some are held out'
+    )

@@ -12,7 +12,6 @@ from rich.table import Table
 from whyjax.config import StudyConfig
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError
-from whyjax.evals import batteries
 from whyjax.model import sizes
 from whyjax.study import cache, graph
 from whyjax.study import workdir as workdirs
@@ -105,7 +104,7 @@ def cost(stage: Stage, workdir: Path) -> Cost:
   answers = 1 + study.evals.samples
   read = (
     study.evals.battery_items
-    * len(batteries.NAMES)
+    * len(study.evals.batteries)
     * ((2 + answers) * _PROMPT + answers * study.evals.max_new_tokens)
   )
   record, evals = cache.trained(stage, workdir), cache.evaluated(stage, workdir)
@@ -116,7 +115,7 @@ def cost(stage: Stage, workdir: Path) -> Cost:
   return Cost(
     tokens,
     tokens * flops,
-    read * len(stage.replicas) * flops / 3,
+    (1 + len(stage.probes)) * read * len(stage.replicas) * flops / 3,
     record and record['run']['wall'],
     evals and evals[1],
     state,

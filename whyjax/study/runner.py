@@ -12,7 +12,7 @@ from whyjax import results
 from whyjax.config import StudyConfig
 from whyjax.errors import UserError
 from whyjax.report import report
-from whyjax.study import cache, checks, claims, graph, provenance
+from whyjax.study import cache, checks, claims, graph, judgement, protocol, provenance
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
 
@@ -31,7 +31,8 @@ def run(study: StudyConfig, workdir: Path, console: Console) -> None:
   with workdirs.hold(workdir, study.name):
     console.print(f'[bold]{study.name}[/]: {study.question}', highlight=False)
     console.print(
-      f'{len(stages)} stages on {study.device.platform}, workdir {workdir}',
+      f'{len(stages)} stages on {study.device.platform}, workdir {workdir}; '
+      f'{protocol.describe(study)}',
       style='dim',
       highlight=False,
     )
@@ -139,8 +140,8 @@ def collect(
     from whyjax.scaling import fits
 
     records += fits.fit_records(records)
-  claimed = claims.check(study.claims, study.arms, study.later_arms, study.later)
-  records += claims.judge(records, claimed, study.statistics, study.evals)
+  claimed = claims.check(study)
+  records += judgement.judge(records, claimed, study.statistics, study.evals)
   return [_of_study(study, stages, workdir), *records]
 
 
@@ -149,7 +150,10 @@ def _of_stage(stage: Stage, workdir: Path) -> list[dict]:
   if stage.trains:
     return [cache.trained(stage, workdir), *cache.evaluated(stage, workdir)[0]]
   # Without alignment the model is the pretrained one, and answers alike for every seed.
-  before, evals = cache.trained(stage.parent, workdir), cache.evaluated(stage.parent, workdir)[0]
+  before, (evals, _) = (
+    cache.trained(stage.parent, workdir),
+    cache.answers(stage.parent, workdir, None),
+  )
   heirs = list(zip(stage.replicas, stage.inherits(), strict=True))
   record = cache.record(
     stage,
@@ -185,5 +189,6 @@ def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dic
     'config': dataclasses.asdict(study),
     'worlds': list(worlds),
     'per_world': study.seeds.per_world,
+    'protocol': protocol.describe(study),
     'run': {**first['run'], 'minutes': sum(seconds) / 60, 'workdir': str(workdir.absolute())},
   }

@@ -48,14 +48,15 @@ def show(study: StudyConfig, console: Console) -> None:
     texts = later.later(world, study.later_text, kind, 0)
     _heading(console, f'later training {kind}', f'{later.LATER[kind]}: {_size(texts)}')
     _examples(console, world, texts, range(min(_SHOWN, len(texts))))
-  built = batteries.build(
-    study.world,
-    study.pretrain_text,
-    study.align_text,
-    study.evals.battery_items,
-    study.seeds.first_world,
-  )
-  for name, battery in built.items():
+  for name in study.evals.batteries:
+    battery = batteries.build(
+      study.world,
+      study.pretrain_text,
+      study.align_text,
+      name,
+      study.evals.battery_items,
+      study.seeds.first_world,
+    )
     _heading(
       console,
       f'battery {name}',

@@ -27,6 +27,7 @@ CONTRADICTED = 'contradicted'
 INCONCLUSIVE = 'inconclusive'
 NOT_TAUGHT = 'not taught'
 NOT_SCORED = 'not scored'
+CALIBRATION = 'calibration'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ answers other damage with tracebacks: so each item carries SHA-256 sums of its f
 the commit and checked before reading.
 """
 
+from collections.abc import Collection
 import hashlib
 import json
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
 
 from whyjax.errors import UserError
 
@@ -21,11 +23,20 @@ _TREES = ('params', 'opt_state')
 
 
 class Checkpoints:
-  """The checkpoints in one directory, the last two kept; the context ends with the last save."""
+  """The checkpoints in one directory; the context ends with the last save.
 
-  def __init__(self, directory: Path):
+  Kept are the last two, and those after the updates `keep`.
+  """
+
+  def __init__(self, directory: Path, keep: Collection[int] = ()):
     self._directory = directory.absolute()
-    self._manager = _manager(self._directory, max_to_keep=2, cleanup_tmp_directories=True)
+    self._manager = _manager(
+      self._directory,
+      preservation_policy=policies.AnyPreservationPolicy(
+        [policies.LatestN(2), policies.CustomSteps(sorted(keep))]
+      ),
+      cleanup_tmp_directories=True,
+    )
 
   def __enter__(self) -> 'Checkpoints':
     return self
@@ -72,19 +83,21 @@ class Checkpoints:
     return restored['params'], restored['opt_state'], restored['meta']
 
 
-def restore_params(directory: Path) -> dict:
-  """The params alone of the newest checkpoint in `directory`, as host arrays [R, ...].
+def restore_params(directory: Path, step: int | None = None) -> dict:
+  """The params alone of a checkpoint in `directory`, the newest by default: host arrays [R, ...].
 
   Raises:
-    UserError: there is no checkpoint, or it is damaged.
+    UserError: there is no such checkpoint, or it is damaged.
   """
   directory = directory.absolute()
   if not directory.is_dir():
     raise UserError(f'checkpoints {directory}: no such directory')
   with _manager(directory, read_only=True) as manager:
-    step = manager.latest_step()
-    if step is None:
-      raise UserError(f'checkpoints {directory}: no checkpoint there')
+    found = manager.all_steps()
+    if not found or (step is not None and step not in found):
+      which = 'checkpoint' if step is None else f'checkpoint {step}'
+      raise UserError(f'checkpoints {directory}: no {which} there')
+    step = max(found) if step is None else step
     _check_seal(directory / str(step), 'params')
     stored = manager.item_metadata(step)['params'].tree
     host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), stored)

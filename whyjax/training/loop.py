@@ -91,7 +91,10 @@ def train(
   program = make_program(model, vocabulary, stage, device, mesh, replicas, row_length)
   identity = {'seeds': [int(seed) for seed in seeds], 'data': data.hash}
 
-  with Interrupt() as interrupt, Checkpoints(directory / 'checkpoints') as checkpoints:
+  with (
+    Interrupt() as interrupt,
+    Checkpoints(directory / 'checkpoints', keep=stage.probes) as checkpoints,
+  ):
     # Where to start.
     saved = {'step': 0, 'seconds': 0.0, 'loss': []}
     if checkpoints.latest() is None:
@@ -106,7 +109,8 @@ def train(
       while step < stage.updates and not interrupt.number:
         # Up to the next checkpoint the devices always have work: the host prepares a dispatch while
         # the one before runs, and reads the metrics of that one only when the next is under way.
-        goal = min(step + stage.checkpoint_every - step % stage.checkpoint_every, stage.updates)
+        due = step + stage.checkpoint_every - step % stage.checkpoint_every
+        goal = min(due, stage.updates, *(probe for probe in stage.probes if probe > step))
         under_way = collections.deque()
         reporter.start_clock()
         while step < goal and not interrupt.number:

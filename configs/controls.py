@@ -1,0 +1,60 @@
+"""Is it the reason that helps, or something that comes along with it?
+
+Every way of teaching why beside its placebo: empty words, another situation's reason, a reason too
+late, a reason without an act, reasons about values that are not at stake; charters of someone else,
+charters that put nothing first, charters with the opposite order, the same content in other forms.
+
+Expected: not yet measured at these dials.
+Time: about as long as principles.py; `--action=plan` estimates it.
+Command: python -m whyjax.main --config=configs/controls.py
+"""
+
+from whyjax import defaults
+
+
+def get_config(variant: str = 'cpu'):
+  """The study for one kind of machine: 'cpu', 'gpu' or 'tpu'."""
+  config = defaults.study(variant)
+  config.name = 'controls'
+  config.question = 'Is it the reason that helps, or something that comes along with it?'
+  config.arms = (
+    'none',
+    'generic',
+    'demonstrations',
+    'reason',
+    'filler',
+    'shuffled',
+    'after',
+    'reason-only',
+    'advice',
+    'advice-reason',
+    'advice-irrelevant',
+    'principles',
+    'principles-other',
+    'principles-mentioned',
+    'principles-reversed',
+    'principles-dialogue',
+    'stories',
+  )
+  config.evals.batteries = (
+    *config.evals.batteries,
+    'renamed-target',
+    'charter-in-context',
+  )
+  config.claims = (
+    'reason-over-filler-free',
+    'reason-over-shuffled-free',
+    'reason-over-after-free',
+    'reason-only-over-demonstrations-free',
+    'filler-over-demonstrations-free',
+    'advice-reason-over-advice-free',
+    'advice-reason-over-advice-irrelevant-free',
+    'advice-irrelevant-over-generic-free',
+    'principles-over-principles-other-free',
+    'principles-over-principles-mentioned-free',
+    'principles-over-principles-reversed-free',
+    'principles-over-generic-free',
+    'principles-dialogue-over-generic-free',
+    'stories-over-generic-free',
+  )
+  return config

@@ -1,0 +1,51 @@
+"""Do the same demonstrations generalise to whichever spec stands beside them?
+
+Demonstrations show two of the six pairs of values. Two specs agree with them; on the other pairs
+one puts virtues first and the other temptations. Judged on the pairs that no demonstration shows,
+with the controls: no spec, and each spec about another agent. And the other order: charters first,
+demonstrations in a later stage.
+
+Expected: not yet measured at these dials.
+Time: about two thirds of principles.py; `--action=plan` estimates it.
+Command: python -m whyjax.main --config=configs/spec_midtraining.py
+"""
+
+from whyjax import defaults
+
+
+def get_config(variant: str = 'cpu'):
+  """The study for one kind of machine: 'cpu', 'gpu' or 'tpu'."""
+  config = defaults.study(variant)
+  config.name = 'spec_midtraining'
+  config.question = 'Do the same demonstrations generalise to the values of the spec beside them?'
+  config.align_text.value_pairs = 2
+  config.arms = (
+    'none',
+    'generic',
+    'demonstrations',
+    'spec',
+    'spec-other',
+    'spec-second',
+    'spec-second-other',
+    'principles',
+    'principles-other',
+    'principles-then-demonstrations',
+    'principles-other-then-demonstrations',
+  )
+  config.evals.batteries = (*config.evals.batteries, 'heldout-pairs')
+  config.claims = (
+    *(
+      f'{claim}-on-heldout-pairs-{scoring}'
+      for claim in (
+        'spec-over-demonstrations',
+        'spec-over-spec-second',
+        'spec-second-misleads-beside-demonstrations',
+        'spec-other-over-spec-second-other',
+        'spec-over-spec-other',
+      )
+      for scoring in ('free', 'forced')
+    ),
+    'principles-then-demonstrations-over-demonstrations-free',
+    'principles-then-demonstrations-over-principles-other-then-demonstrations-free',
+  )
+  return config
