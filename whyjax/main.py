@@ -9,8 +9,7 @@
   --debug           show tracebacks
 
 A list is set by one flag for each entry, or whole: --config.arms="('generic', 'reason')".
-Exit codes: 0 done, 2 bad input (usage, config, workdir), 1 other faults, 143 or 130 stopped by
-SIGTERM or by Ctrl-C after saving: the same command goes on from there.
+Exit codes: 0 done, 2 bad input, 1 other faults, 143 or 130 saved and stopped (SIGTERM, Ctrl-C).
 """
 
 from collections.abc import Sequence
@@ -39,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
   except Preempted as stop:
     return _end(stop, str(stop), stop.exit_code, argv)
   except SystemExit as stop:
-    # Rich ends the program with 1 when nobody reads its output any more.
-    line = 'nobody reads the output' if stop.code == 1 else 'stopped'
+    line = 'nobody reads the output' if stop.code == 1 else 'stopped'  # 1: Rich's own
     return _end(stop, f'{line}; the same command goes on from there', stop.code, argv)
   except UserError as error:
     return _end(error, str(error), 2, argv)
