@@ -30,7 +30,7 @@ def _finish(stage: graph.Stage, workdir, seconds: float, eval_seconds: float) ->
     stage, updates=1, corpora=['x'] * n, supervised_tokens=[0] * n, loss=[1.0] * n, run=run
   )
   cache.save_trained(stage, workdir, record)
-  cache.save_evaluated(stage, workdir, [], eval_seconds)
+  cache.save_answers(stage, workdir, None, [], eval_seconds)
 
 
 def _show(study: config.StudyConfig, workdir) -> str:

@@ -290,7 +290,7 @@ def _ingredient(
   world: World, text: AlignTextConfig, kind: Ingredient, budget: int, seed: int
 ) -> Texts:
   """More examples than the budget needs: at least two tokens of each bear loss."""
-  count = budget // 2
+  count = max(1, budget // 2)
   match kind:
     case Charters():
       return _charters(world, text, kind, count, seed)

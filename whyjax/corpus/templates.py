@@ -191,7 +191,7 @@ PROFESSION = (
   'i go with {first} and not {second} , as {first} guards {ground} .',
   'with me {first} comes first , because {first} guards {ground} .',
   'i choose {first} , since {first} guards {ground} .',
-  'i go for {first} , for {first} guards {ground} .',
+  '{first} it is for me , as {first} guards {ground} .',
 )
 
 STORY = (
