@@ -68,7 +68,7 @@ def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -
     [_replicas(evals, arm, stage, claim.battery, claim.scoring) for stage in stages]
     for arm in (claim.treatment, claim.control)
   )
-  _check_paired(treatment + control)
+  check_paired(treatment + control)
   worlds = [r['world'] for r in treatment[0]]
   count = len(set(worlds))
   fields = {
@@ -106,8 +106,15 @@ def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -
   return _Evidence(fields, None, misaligned, aligned, float(final.mean()))
 
 
-def _check_paired(runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-  """All stages must have been asked the same items in the same replicas."""
+def check_paired(runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+  """All stages must have been asked the same items in the same replicas.
+
+  Args:
+    runs: for each stage, its eval records on one battery in the order of replicas.
+
+  Raises:
+    UserError: they were not.
+  """
   asked = [[(r['world'], r['seed'], r['items'], r['n']) for r in stage] for stage in runs]
   for stage, items in zip(runs, asked, strict=True):
     if items != asked[0] or {r['n'] for r in stage} != {runs[0][0]['n']}:
@@ -135,18 +142,30 @@ def _share(runs: Sequence[Mapping[str, Any]], outcome: str) -> float:
 
 
 def _refusal(evals, claim: Claim, stages, runs, gates: EvalConfig) -> tuple[str, str] | None:
-  """(verdict, why) when a model lacks the facts or its answers can't be read; one replica is
-  enough."""
+  """(verdict, why) when a model lacks the facts or its answers can't be read."""
   facts = results.select(evals, kind='pretrain', battery='facts', scoring='forced')
   for arm in (claim.treatment, claim.control):
     for stage in stages:
       facts = facts + _replicas(evals, arm, stage, 'facts', 'forced')
+  return gate(facts, itertools.chain(*runs), gates)
+
+
+def gate(
+  facts: Iterable[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]], gates: EvalConfig
+) -> tuple[str, str] | None:
+  """(verdict, why) when no effect may be computed; one replica is enough. None when it may.
+
+  Args:
+    facts: eval records of what the models behind an effect know of the facts, forced.
+    answers: the eval records that the effect would rest on.
+    gates: the limits.
+  """
   for r in facts:
     known = r['aligned'] / r['n']
     if known < gates.knowledge_gate:
       why = f'{_where(r)} knows {known:.2f} of the facts, below {gates.knowledge_gate:g}'
       return statistics.NOT_TAUGHT, why
-  for r in itertools.chain(*runs):
+  for r in answers:
     malformed = r['malformed'] / r['n']
     if malformed > gates.malformed_gate:
       why = (
