@@ -3,11 +3,13 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import re
 from typing import Any, NamedTuple
 
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -23,10 +25,10 @@ from whyjax.report.markup import Records, escape, section, table
 
 # Decision -> sign in a cell; what no effect was computed or decided for gets REFUSED.
 SIGNS = {
-  'why helps': '+',
+  'why helps': '\N{BLACK UP-POINTING TRIANGLE}',
   'demonstrations suffice': '=',
-  'neither helps': '0',
-  'why hurts': '\N{MINUS SIGN}',
+  'neither helps': '\N{WHITE CIRCLE}',
+  'why hurts': '\N{BLACK DOWN-POINTING TRIANGLE}',
   'undecided': '?',
 }
 REFUSED = '\N{EMPTY SET}'
@@ -110,17 +112,17 @@ def _interval(low: float, high: float) -> str:
   return f'[{summary.signed(low)}, {summary.signed(high)}]'
 
 
-def boundary(record: Mapping[str, Any]) -> str:
-  """A boundary in words: a breadth or a side of the grid, with its interval."""
+def _ends(record: Mapping[str, Any]) -> tuple[str, str]:
+  """A boundary and its interval in words: a breadth, or the side of the grid that it lies on."""
   if record['why']:
-    return f'none: {record["why"]}'
-  ends = [
+    return 'none', record['why']
+  values = (record['at'], record['low'], record['high'])
+  at, low, high = (
     place if value is None else f'{value:.1f}'
-    for value, place in zip(
-      (record['at'], record['low'], record['high']), record['places'], strict=True
-    )
-  ]
-  return f'{ends[0]} [{ends[1]} to {ends[2]}]'
+    for value, place in zip(values, record['places'], strict=True)
+  )
+  # An interval that lies wholly on one side has no width to speak of.
+  return at, f'[{low}, {high}]' if low != high else 'so is all of the interval'
 
 
 # The figure.
@@ -189,8 +191,9 @@ def _draw_cell(
   corner, edge = (column - 0.48, row - 0.47), {'facecolor': colour, 'linewidth': 0}
   patch = {'hatch': '////', 'edgecolor': theme.faint} if advantage is None else {}
   ax.add_patch(Rectangle(corner, 0.96, 0.94, zorder=1, **edge | patch))
-  ink = _readable(colour)
-  centre = {'ha': 'center', 'color': ink, 'zorder': 4}
+  # A rim in the colour of the cell keeps the text apart from a boundary behind it.
+  rim = [patheffects.withStroke(linewidth=3, foreground=to_hex(colour))]
+  centre = {'ha': 'center', 'color': _readable(colour), 'zorder': 4, 'path_effects': rim}
   if advantage is None:
     ax.text(column, row + 0.12, REFUSED, va='center', fontsize=11, **centre)
     ax.text(column, row - 0.22, cell['decision'], va='center', fontsize=7, **centre)
@@ -210,8 +213,8 @@ def _readable(colour: Any) -> str:
 
 
 def _draw_boundary(ax: Axes, m: Map, theme: Theme) -> None:
-  """A line through the boundaries of all shares, with their intervals; marks at the edge of the
-  grid where one lies beyond it."""
+  """The boundaries of all shares as steps, with their intervals; a mark at the edge of the grid
+  where one lies beyond it."""
   edges = {'below the smallest breadth': -0.5, 'beyond the largest breadth': len(m.breadths) - 0.5}
   some = next(iter(m.cells.values()))['principled']
   sizes = [_size(m.cells[some, breadth]) for breadth in m.breadths]
@@ -225,16 +228,14 @@ def _draw_boundary(ax: Axes, m: Map, theme: Theme) -> None:
         for value, place in zip(values, record['places'], strict=True)
       ]
   columns, (at, low, high) = np.arange(len(m.shares)), points.T
-  halo = {'color': theme.paper, 'zorder': 2, 'solid_capstyle': 'round'}
-  line = {'color': theme.ink, 'zorder': 3, 'solid_capstyle': 'round'}
-  for style, widths in ((halo, (4.0, 3.0)), (line, (2.0, 1.0))):
-    ax.plot(columns, at, linewidth=widths[0], **style)
-    ax.vlines(columns + 0.42, low, high, linewidth=widths[1], color=style['color'], zorder=3)
-  for marker, edge in (('v', edges['below the smallest breadth']), ('^', max(edges.values()))):
+  # Steps: nothing is known between two shares.
+  x, y = np.add.outer(columns, [-0.5, 0.5]).ravel(), np.repeat(at, 2)
+  for colour, wide, narrow in ((theme.paper, 4.2, 3.4), (theme.ink, 2.0, 1.2)):
+    ax.plot(x, y, color=colour, linewidth=wide, zorder=2)
+    ax.vlines(columns + 0.42, low, high, color=colour, linewidth=narrow, zorder=2)
+  for marker, edge in zip('v^', sorted(edges.values()), strict=True):
     there = at == edge
     ax.scatter(columns[there], at[there], marker=marker, s=46, color=theme.ink, zorder=5)
-  inside = np.isfinite(at) & ~np.isin(at, list(edges.values()))
-  ax.scatter(columns[inside], at[inside], s=20, color=theme.ink, zorder=5)
 
 
 def _legend(drawn: Figure, found: Sequence[Map], theme: Theme) -> None:
@@ -242,11 +243,11 @@ def _legend(drawn: Figure, found: Sequence[Map], theme: Theme) -> None:
   decisions = dict.fromkeys(c['decision'] for m in found for c in m.cells.values())
   known = [d for d in SIGNS if d in decisions] + [d for d in decisions if d not in SIGNS]
   handles = [Line2D([], [], color='none', label=f'{SIGNS.get(d, REFUSED)}  {d}') for d in known]
-  label = 'boundary, with interval (triangles: off the grid)'
-  handles.append(Line2D([], [], color=theme.ink, marker='o', markersize=4, label=label))
+  label = 'boundary, with interval (at the edge: off the grid)'
+  handles.append(Line2D([], [], color=theme.ink, linewidth=2, label=label))
   legend = drawn.legend(
     handles=handles,
-    title='Advantage of teaching why, with intervals; above the line it is small',
+    title='Advantage of teaching why, with intervals; above the line why helps little or not',
     title_fontsize=10.5,
     alignment='left',
     loc='outside upper left',
@@ -280,19 +281,17 @@ def tables(records: Records) -> str:
     return ''
   cells = [c for m in found for c in m.cells.values()]
   boundaries = [
-    (m.panel.treatment, _scoring(m), _percent(share), boundary(b))
+    (m.panel.treatment, _scoring(m), _percent(share), *_ends(b))
     for m in found
     for share, b in m.boundaries.items()
   ]
   body = '<h3>Boundaries</h3>'
-  body += table(('arm', 'scoring', 'principled', 'breadth [interval]'), boundaries)
+  body += table(('arm', 'scoring', 'principled', 'breadth', 'interval'), boundaries)
   body += '<h3>What was pretrained</h3>' + table(_WORLD_HEADS, _worlds(records))
-  heads = ('arm', 'scoring', 'principled', 'breadth', 'decision', 'advantage [interval]')
-  control = cells[0]['control']
-  heads = (*heads, 'misaligned', control, 'generic', 'because')
-  body += (
-    f'<details><summary>{len(cells)} cells</summary>{table(heads, map(_row, cells))}</details>'
-  )
+  rates = ('misaligned', cells[0]['control'], 'generic')
+  heads = ('arm', 'scoring', 'principled', 'breadth', 'decision', 'advantage [interval]', *rates)
+  every = table((*heads, 'because'), map(_row, cells))
+  body += f'<details><summary>{len(cells)} cells</summary>{every}</details>'
   return section('Phase diagram', body, escape(_KEY))
 
 
@@ -355,14 +354,17 @@ def console(records: Records) -> Group:
     grid = Table(title=title, title_justify='left')
     grid.add_column('breadth', no_wrap=True)
     for share in m.shares:
-      grid.add_column(_percent(share), justify='right', no_wrap=True)
+      grid.add_column(_percent(share), justify='right')
     for breadth in reversed(m.breadths):
       grid.add_row(breadth, *(_console_cell(m.cells.get((share, breadth))) for share in m.shares))
+    grid.add_section()
+    grid.add_row('boundary', *(_console_boundary(m.boundaries.get(share)) for share in m.shares))
     shown.append(grid)
-    for share, b in m.boundaries.items():
-      shown.append(Text(f'boundary at {_percent(share)}: {boundary(b)}'))
   signs = ', '.join(f'{sign} {decision}' for decision, sign in SIGNS.items())
-  note = f'{signs}, {REFUSED} no decision. The boundary is in domains x value pairs.'
+  note = (
+    f'{signs}, {REFUSED} no decision. Boundary: domains x value pairs from which on why helps '
+    'little or not; below: less than the smallest breadth, beyond: more than the largest.'
+  )
   return Group(*shown, Text(note, style='dim'))
 
 
@@ -374,3 +376,15 @@ def _console_cell(c: Mapping[str, Any] | None) -> Text:
     return Text(f'{REFUSED} {c["decision"]}', style='bold magenta')
   text = Text(f'{_sign(c)} {summary.signed(c["advantage"])}', style=style)
   return text.append(f'\n{_interval(c["low"], c["high"])}', style='dim')
+
+
+def _console_boundary(record: Mapping[str, Any] | None) -> Text:
+  if record is None or record['why']:
+    return Text('none', style='dim')
+  at, interval = _ends(record)
+  if not interval.startswith('['):
+    interval = ''
+  at, interval = (
+    re.sub(r'(below|beyond) the \w+ breadth', r'\1', words) for words in (at, interval)
+  )
+  return Text(at, style='bold').append(f'\n{interval}', style='dim')
