@@ -1,5 +1,7 @@
 """The grid of a phase study: what it may be, and that its cells differ in nothing but its axes."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from whyjax.corpus import arms
 from whyjax.errors import UserError
 from whyjax.study import axes, graph
 from whyjax.world.world import build_world
+
+KINDS = np.array([0.75, 0.25])  # of the agents that are not principled
 
 
 def _study(**changes) -> config.StudyConfig:
@@ -81,14 +85,11 @@ def test_others_keep_their_ratio_and_worlds_differ_in_kinds_alone():
   np.testing.assert_array_equal(narrow.constitution, broad.constitution)
 
 
-KINDS = np.array([0.75, 0.25])
-
-
 def test_broader_text_contains_the_pairs_and_domains_of_narrower_text():
   study = _study()
   world = build_world(study.world, 1000)
   texts = [axes.at_breadth(study, breadth).align_text for breadth in ('1x1', '1x3', '2x6')]
-  for narrow, broad in zip(texts, texts[1:], strict=False):
+  for narrow, broad in itertools.pairwise(texts):
     assert set(arms.training_pairs(world, narrow)) < set(arms.training_pairs(world, broad))
     assert set(arms.training_domains(narrow)) <= set(arms.training_domains(broad))
   assert [len(arms.training_pairs(world, text)) for text in texts] == [1, 3, 6]
