@@ -19,7 +19,9 @@ def get_config(variant: str = 'cpu'):
   """The study for one kind of machine: 'cpu', 'gpu' or 'tpu'."""
   config = defaults.study(variant)
   config.name = 'phase'
-  config.question = 'Where does teaching why beat teaching what, and where do demonstrations do?'
+  config.question = (
+    'Where does teaching why beat teaching what, and where do demonstrations suffice?'
+  )
   config.kind = 'phase'
   config.phase.what = 'demonstrations'
   config.phase.principled = (0.0, 0.2, 0.5, 1.0)
