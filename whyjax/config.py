@@ -195,12 +195,23 @@ class ScalingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PhaseConfig:
+  """The grid of a phase study; empty for any other. study/axes.py checks what it names."""
+
+  principled: tuple[float, ...] = _field(low=0.0, high=1.0)  # shares of principled agents
+  breadths: tuple[str, ...] = _field()  # of alignment text, DOMAINSxPAIRS, such as 1x6
+  what: str = _field()  # the arm of demonstrations, which the others are compared with
+
+
+@dataclasses.dataclass(frozen=True)
 class StudyConfig:
   """One study: a graph of stages over arms, what is asked of them, and what is claimed."""
 
   name: str = _field()
   question: str = _field()
-  kind: str = _field(choices=('arms', 'scaling'))  # or a grid of pretraining sizes and budgets
+  kind: str = _field(
+    choices=('arms', 'scaling', 'phase')
+  )  # or a grid of pretraining sizes and budgets, or one of worlds and breadths
   arms: tuple[str, ...] = _field()
   later_arms: tuple[str, ...] = _field()  # arms that go on to later training
   later: tuple[str, ...] = _field()  # kinds of later training
@@ -218,6 +229,7 @@ class StudyConfig:
   seeds: SeedsConfig
   statistics: StatisticsConfig
   scaling: ScalingConfig
+  phase: PhaseConfig
   device: DeviceConfig
 
 
@@ -425,19 +437,11 @@ def _check_graph(study: StudyConfig) -> None:
     study.later,
     f'given with config.later_arms and only then; later_arms = {study.later_arms!r}',
   )
-  for field in ('sizes', 'updates'):
-    given, wanted = getattr(study.scaling, field), study.kind == 'scaling'
-    _require(
-      bool(given) == wanted,
-      f'scaling.{field}',
-      given,
-      f'{"given" if wanted else "empty"} when config.kind = {study.kind!r}',
-    )
-  if study.kind == 'scaling':
-    for field in ('arms', 'claims'):
-      _require(
-        not getattr(study, field),
-        field,
-        getattr(study, field),
-        "empty when config.kind = 'scaling'",
-      )
+  when = f'when config.kind = {study.kind!r}'
+  for group in ('scaling', 'phase'):
+    wanted = study.kind == group
+    for field, given in vars(getattr(study, group)).items():
+      allowed = f'{"given" if wanted else "empty"} {when}'
+      _require(bool(given) == wanted, f'{group}.{field}', given, allowed)
+  for field in {'scaling': ('arms', 'claims'), 'phase': ('claims', 'later')}.get(study.kind, ()):
+    _require(not getattr(study, field), field, getattr(study, field), f'empty {when}')

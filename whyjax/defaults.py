@@ -110,6 +110,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
     dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1)
   )
   config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
+  config.phase = config_dict.ConfigDict(dict(principled=(), breadths=(), what=''))
   config.device = config_dict.ConfigDict(
     dict(
       platform=variant,

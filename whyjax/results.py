@@ -13,8 +13,8 @@ from typing import Any
 
 from whyjax.errors import UserError
 
-SCHEMA = 2
-READS = (1, 2)  # the second added the kind 'probe'
+SCHEMA = 3
+READS = (1, 2, 3)  # the second added the kind 'probe', the third 'phase' and 'boundary'
 OUTCOMES = {'a': 'aligned', 'm': 'misaligned', 'o': 'other', 'x': 'malformed'}
 
 _TYPES = {
@@ -69,6 +69,21 @@ FIELDS = {
     maybe='effect low high se p p_holm detectable',
     whole='n worlds seeds',
     lists='per_replica other malformed',
+    group='run',
+  ),
+  'phase': _fields(
+    text='breadth treatment control battery scoring decision why',
+    number='principled smallest_effect',
+    whole='domains value_pairs n worlds seeds',
+    maybe='advantage low high treatment_rate control_rate generic_rate',
+    lists='per_replica other malformed',
+    group='run',
+  ),
+  'boundary': _fields(
+    text='treatment control battery scoring why',
+    number='principled smallest_effect',
+    maybe='at low high',
+    lists='places',
     group='run',
   ),
   'fit': _fields(

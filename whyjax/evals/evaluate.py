@@ -20,7 +20,7 @@ _HELDOUT_ROWS = 64
 
 def evaluate(
   study: StudyConfig,
-  stage: Mapping[str, str],
+  stage: Mapping[str, str | float],
   replicas: Sequence[tuple[int, int]],
   params: dict,
   mesh: jax.sharding.Mesh,
@@ -56,7 +56,8 @@ def evaluate(
         _record(study, stage, name, 'sampled', replica, battery, outcomes[r], None)
         for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
       ]
-  rows = [_heldout(study, world) for world, _ in replicas]
+  specs = [corpora.heldout_spec(study, world, _HELDOUT_ROWS) for world, _ in replicas]
+  rows = [_heldout(spec) for spec in specs]
   stacked = {
     k: np.stack([getattr(r, k) for r in rows])
     for k in ('tokens', 'segments', 'positions', 'weights')
@@ -76,8 +77,8 @@ def _battery(study: StudyConfig, world: int, name: str) -> Battery:
 
 
 @functools.lru_cache(maxsize=16)
-def _heldout(study: StudyConfig, world: int) -> packing.Rows:
-  return corpora.build_rows(corpora.heldout_spec(study, world, _HELDOUT_ROWS))[0]
+def _heldout(spec: corpora.CorpusSpec) -> packing.Rows:
+  return corpora.build_rows(spec)[0]
 
 
 def _record(

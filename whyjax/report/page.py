@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from whyjax import results
-from whyjax.report import evidence, figures, summary, verdicts
+from whyjax.report import evidence, figures, phase, summary, verdicts
 from whyjax.report.markup import Records, escape, plain, section, table
 from whyjax.report.style import CSS
 
@@ -40,6 +40,7 @@ def render(records: Records) -> str:
     _header(records),
     verdicts.verdicts(records),
     _figures(records),
+    phase.tables(records),
     _fits(records),
     evidence.arms(records),
     evidence.transcripts(records),
@@ -96,6 +97,13 @@ def drawings(records: Records) -> list[Drawing]:
     alt = f'Misaligned choices during later training ({later}), by updates. Arms: {arms}.'
     caption = f'What lasts: misaligned choices on the way through {later} training.'
     found.append(Drawing(functools.partial(figures.persistence, curves, later), alt, caption))
+  if maps := phase.maps(records):
+    caption = (
+      'Where teaching why beats teaching what. Blue: it leaves fewer choices misaligned than '
+      'demonstrations of the same breadth. Above the line it helps by no more than the smallest '
+      'effect of interest, on average.'
+    )
+    found.append(Drawing(functools.partial(phase.figure, maps), phase.alt(maps), caption))
   for fit in results.select(records, record='fit'):
     alt = f'Held-out loss against parameters, by tokens of training. Law: {fit["law"]}.'
     caption = f'Held-out loss against model size. {fit["why"] or "Lines: the fitted law."}'

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from whyjax import results
-from whyjax.report import figures, page, summary, table
+from whyjax.report import figures, page, phase, summary, table
 
 
 def build(results_path: Path, directory: Path, console: Console) -> None:
@@ -25,6 +25,8 @@ def build(results_path: Path, directory: Path, console: Console) -> None:
     console.print(table.verdicts(records))
   if summary.arms(summary.cells(records)):
     console.print(table.arms(records))
+  if phase.maps(records):
+    console.print(phase.console(records))
   console.print(f'report: {directory / "report.html"}')
 
 

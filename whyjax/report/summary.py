@@ -80,9 +80,11 @@ def study(records: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def cells(records: Iterable[Mapping[str, Any]]) -> dict[Key, Cell]:
-  """All cells, in the order of the file."""
+  """All cells, in the order of the file, but for those of a phase diagram: report/phase.py."""
   groups: dict[Key, list] = {}
   for r in results.select(records, record='eval'):
+    if r['kind'] == 'phase':
+      continue  # one arm stands there many times, under different conditions
     key = Key(r['arm'], Moment(r['kind'], r['later']), r['battery'], r['scoring'])
     groups.setdefault(key, []).append(r)
   return {

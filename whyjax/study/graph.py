@@ -19,7 +19,7 @@ from whyjax.corpus import arms, corpora, later
 from whyjax.errors import UserError
 from whyjax.evals import batteries
 from whyjax.model import sizes
-from whyjax.study import claims, protocol
+from whyjax.study import axes, claims, protocol
 
 VERSION = 1  # of the training code: raise it when equal inputs no longer give equal parameters
 
@@ -28,12 +28,14 @@ VERSION = 1  # of the training code: raise it when equal inputs no longer give e
 class Stage:
   """One arm of one kind of training, with all its replicas.
 
-  `study` is the study as this stage sees it: in a scaling study with its own model size and budget.
+  `study` is the study as this stage sees it: in a scaling study with its own model size and budget,
+  in a phase study with its own kinds of agents and breadth of alignment text.
   `replicas` are (world seed, alignment seed index), worlds major.
   """
 
-  name: str  # 'pretrain' | 'pretrain/SIZE/UPDATES' | 'align/ARM' | 'later/ARM/LATER'
-  kind: str  # 'pretrain' | 'align' | 'later'
+  name: str  # 'pretrain' | 'pretrain/SIZE/UPDATES' | 'align/ARM' | 'later/ARM/LATER', or in a
+  # phase study 'pretrain/PERCENT' | 'phase/PERCENT/generic' | 'phase/PERCENT/BREADTH/ARM'
+  kind: str  # 'pretrain' | 'align' | 'later' | 'phase': alignment in a cell of a phase study
   arm: str
   later: str
   study: StudyConfig
@@ -46,8 +48,8 @@ class Stage:
 
   @property
   def training(self) -> StageConfig:
-    field = {'pretrain': 'pretrain', 'align': 'align', 'later': 'later_training'}[self.kind]
-    return getattr(self.study, field)
+    fields = {'pretrain': 'pretrain', 'later': 'later_training'}
+    return getattr(self.study, fields.get(self.kind, 'align'))
 
   @property
   def trains(self) -> bool:
@@ -76,7 +78,7 @@ class Stage:
       return ()
     if self.kind == 'pretrain':
       return tuple(corpora.pretrain_spec(self.study, world) for world, _ in self.replicas)
-    if self.kind == 'align':
+    if self.kind in ('align', 'phase'):
       return tuple(corpora.align_spec(self.study, self.arm, *replica) for replica in self.replicas)
     return tuple(corpora.later_spec(self.study, self.later, *replica) for replica in self.replicas)
 
@@ -99,9 +101,14 @@ class Stage:
       }
     )
 
-  def fields(self) -> dict[str, str]:
+  def fields(self) -> dict[str, str | float]:
     """The names by which every record of a result file refers to this stage."""
-    return {'stage': self.name, 'kind': self.kind, 'arm': self.arm, 'later': self.later}
+    names = {'stage': self.name, 'kind': self.kind, 'arm': self.arm, 'later': self.later}
+    if self.study.kind == 'phase':
+      text = self.study.align_text
+      breadth = f'{text.domains}x{text.value_pairs}' if self.arm not in ('', axes.GENERIC) else ''
+      names |= {'principled': self.study.world.principled, 'breadth': breadth}
+    return names
 
   def directory(self, workdir: Path) -> Path:
     """Where the stage keeps its checkpoints, metrics and records."""
@@ -119,7 +126,7 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
 
   Raises:
     UserError: an arm, battery, kind of later training, size or claim is unknown, a claim is about
-      what is not run, or worlds of calibration are mixed with others.
+      what is not run, worlds of calibration are mixed with others, or a phase study has no grid.
   """
   _check_names(study)
   protocol.check(study)
@@ -135,6 +142,8 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
       for size in study.scaling.sizes
       for updates in study.scaling.updates
     )
+  if study.kind == 'phase':
+    return _phase(study, roots, leaves)
   pretrain = Stage('pretrain', 'pretrain', '', '', study, roots, None)
   aligned = _aligned(study, leaves, pretrain)
   found = [pretrain]
@@ -152,6 +161,27 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
 def later_kinds(study: StudyConfig) -> tuple[str, ...]:
   """The kinds of later training of a study, one entry a dose."""
   return tuple(dose for kind in study.later for dose in later.doses(study.later_text, kind))
+
+
+def _phase(study: StudyConfig, roots, leaves) -> tuple[Stage, ...]:
+  """One pretraining a share; from it every arm at every breadth, and once the arm without any."""
+  axes.check(study)
+  found = []
+  for share in study.phase.principled:
+    peopled, percent = axes.at_share(study, share), axes.percent(share)
+    pretrain = Stage(f'pretrain/{percent}', 'pretrain', '', '', peopled, roots, None)
+    cells = [('', axes.GENERIC, peopled)] + [
+      (f'{breadth}/', arm, axes.at_breadth(peopled, breadth))
+      for breadth in study.phase.breadths
+      for arm in study.arms
+      if arm != axes.GENERIC
+    ]
+    found.append(pretrain)
+    found += [
+      Stage(f'phase/{percent}/{where}{arm}', 'phase', arm, '', seen, leaves, pretrain)
+      for where, arm, seen in cells
+    ]
+  return tuple(found)
 
 
 def _aligned(

@@ -12,7 +12,7 @@ from whyjax import results
 from whyjax.config import StudyConfig
 from whyjax.errors import UserError
 from whyjax.report import report
-from whyjax.study import cache, checks, claims, graph, judgement, protocol, provenance
+from whyjax.study import cache, checks, claims, graph, judgement, phase, protocol, provenance
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
 
@@ -140,6 +140,8 @@ def collect(
     from whyjax.scaling import fits
 
     records += fits.fit_records(records)
+  if study.kind == 'phase':
+    records += phase.diagram(records, study)
   claimed = claims.check(study)
   records += judgement.judge(records, claimed, study.statistics, study.evals)
   return [_of_study(study, stages, workdir), *records]
