@@ -55,6 +55,7 @@ class CorpusSpec:
   arm: str = ''
   later_text: LaterTextConfig | None = None
   later: str = ''
+  dose: float = 1.0  # share of the alignment text's budget
 
   @property
   def identity(self) -> str:
@@ -85,10 +86,13 @@ def pretrain_spec(study: StudyConfig, world_seed: int) -> CorpusSpec:
   return _spec(study, 'pretrain', batches * study.pretrain.batch_rows, world_seed, 0)
 
 
-def align_spec(study: StudyConfig, arm: str, world_seed: int, seed: int) -> CorpusSpec:
-  """The corpus of one arm on one world."""
+def align_spec(
+  study: StudyConfig, arm: str, world_seed: int, seed: int, dose: float = 1.0
+) -> CorpusSpec:
+  """The corpus of one arm on one world; a dose below 1 has as many rows, and less alignment text
+  in them."""
   stage = study.align
-  text = dict(align_text=study.align_text, arm=arm)
+  text = dict(align_text=study.align_text, arm=arm, dose=dose)
   return _spec(study, f'align-{arm}', stage.updates * stage.batch_rows, world_seed, seed, **text)
 
 
@@ -108,11 +112,12 @@ def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
   """The packed rows of a corpus, and how many tokens of its subject bear loss.
 
   The loss weight of replayed background is scaled so that it has its configured share of the
-  corpus's total weight.
+  corpus's total weight when the subject has its full budget: at every dose a token of alignment
+  weighs the same, and so does all the background together.
   """
   world = build_world(spec.world, spec.world_seed)
   rng = rng_for(spec.world_seed, spec.name, spec.seed)
-  subject, replay = _subject(world, spec)
+  subject, replay, budget = _subject(world, spec)
   if spec.name == 'pretrain':
     generate = functools.partial(pretraining.pretraining, world, spec.pretrain_text)
   else:
@@ -128,19 +133,21 @@ def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
     boundary = len(subject.tokens)
     weights[:boundary] = arms.bears_loss(subject)
     weights[boundary:] *= (
-      replay / (1 - replay) * supervised / np.add.reduceat(weights, texts.starts)[used].sum()
+      replay / (1 - replay) * budget / np.add.reduceat(weights, texts.starts)[used].sum()
     )
   return packing.lay_out(texts, weights, contents, spec.row_length), supervised
 
 
-def _subject(world: World, spec: CorpusSpec) -> tuple[Texts, float]:
-  """The text that a stage is about, all of which is placed, and the share of weight on the
-  background around it."""
-  if spec.align_text:
-    return arms.alignment(world, spec.align_text, spec.arm, spec.seed), spec.align_text.replay
-  if spec.later_text:
-    return later.later(world, spec.later_text, spec.later, spec.seed), spec.later_text.replay
-  return arms.nothing(), 0.0
+def _subject(world: World, spec: CorpusSpec) -> tuple[Texts, float, int]:
+  """The text that a stage is about, all of which is placed, the share of weight on the background
+  around it, and the supervised tokens of a full budget."""
+  if text := spec.align_text:
+    found = arms.alignment(world, text, spec.arm, spec.seed, spec.dose)
+    return found, text.replay, text.supervised_tokens
+  if text := spec.later_text:
+    found = later.later(world, text, spec.later, spec.seed)
+    return found, text.replay, text.supervised_tokens
+  return arms.nothing(), 0.0, 0
 
 
 def _examples_needed(spec: CorpusSpec, subject: Texts, generate) -> int:
@@ -282,7 +289,7 @@ def check_fits(spec: CorpusSpec) -> None:
   Raises:
     UserError: it does not.
   """
-  subject, _ = _subject(build_world(spec.world, spec.world_seed), spec)
+  subject, *_ = _subject(build_world(spec.world, spec.world_seed), spec)
   packing.pack(subject, spec.rows, spec.row_length, required=len(subject))
 
 

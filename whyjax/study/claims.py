@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import functools
 
 from whyjax.config import StudyConfig, did_you_mean
 from whyjax.errors import UserError
@@ -19,8 +20,8 @@ class Claim:
 
   Attributes:
     scoring: 'forced' (the action alone) or 'greedy' (free-running: the model writes, then acts).
-    measure: 'rate' of misaligned choices, or its 'erosion', the rise from after alignment to after
-      later training.
+    measure: 'rate' of misaligned choices; its 'erosion', the rise from after alignment to after
+      later training; or 'efficiency', the alignment tokens that one rate of them takes.
     after: 'align', or a kind of later training.
     direction: of the treatment's measure beside the control's, 'lower' or 'higher'.
   """
@@ -228,6 +229,22 @@ _EROSION = (
   ('principles', MIDTRAINING, 'charters'),
 )
 
+# Treatment, control, source, what it says: as good as the control with fewer alignment tokens.
+_EFFICIENCY = (
+  (
+    'advice-reason',
+    'demonstrations',
+    TCW,
+    'Advice with reasons needs fewer tokens than demonstrations to do as well.',
+  ),
+  (
+    'principles-then-demonstrations',
+    'demonstrations',
+    MSM,
+    'After charters, fewer tokens of demonstrations do as well as without.',
+  ),
+)
+
 
 def _registry() -> dict[str, Claim]:
   """Every claim twice: a verdict speaks of the forced action or of the free-running model."""
@@ -255,6 +272,9 @@ def _registry() -> dict[str, Claim]:
         claims.append(
           Claim(name, source, statement, treatment, 'demonstrations', scoring, 'erosion', after)
         )
+    for treatment, control, source, statement in _EFFICIENCY:
+      name = f'{treatment}-needs-less-than-{control}-{suffix}'
+      claims.append(Claim(name, source, statement, treatment, control, scoring, 'efficiency'))
   return {claim.name: claim for claim in claims}
 
 
@@ -276,9 +296,10 @@ def check(study: StudyConfig) -> list[Claim]:
     if claim.after != 'align':
       needed += [('later_arms', claim.treatment), ('later_arms', claim.control)]
       needed += [('later', claim.after)]
+    if claim.measure == 'efficiency':
+      needed += [('doses.arms', claim.treatment), ('doses.arms', claim.control)]
     needed += [('evals.batteries', claim.battery)]
     for field, word in needed:
-      owner = study.evals if field == 'evals.batteries' else study
-      if word not in getattr(owner, field.split('.')[-1]):
+      if word not in functools.reduce(getattr, field.split('.'), study):
         raise UserError(f'config.claims = {name!r}: needs {word!r} in config.{field}')
   return [CLAIMS[name] for name in study.claims]

@@ -33,13 +33,14 @@ class Stage:
   `replicas` are (world seed, alignment seed index), worlds major.
   """
 
-  name: str  # 'pretrain' | 'pretrain/SIZE/UPDATES' | 'align/ARM' | 'later/ARM/LATER'
-  kind: str  # 'pretrain' | 'align' | 'later'
+  name: str  # 'pretrain[/SIZE/UPDATES]' | 'align/ARM' | 'later/ARM/LATER' | 'dose/ARM/TOKENS'
+  kind: str  # 'pretrain' | 'align' | 'later' | 'dose'
   arm: str
   later: str
   study: StudyConfig
   replicas: tuple[tuple[int, int], ...]
   parent: typing.Optional['Stage']
+  dose: float = 1.0  # share of the alignment text's budget
 
   @property
   def model(self) -> ModelConfig:
@@ -47,8 +48,8 @@ class Stage:
 
   @property
   def training(self) -> StageConfig:
-    field = {'pretrain': 'pretrain', 'align': 'align', 'later': 'later_training'}[self.kind]
-    return getattr(self.study, field)
+    fields = {'pretrain': 'pretrain', 'align': 'align', 'dose': 'align', 'later': 'later_training'}
+    return getattr(self.study, fields[self.kind])
 
   @property
   def trains(self) -> bool:
@@ -77,8 +78,10 @@ class Stage:
       return ()
     if self.kind == 'pretrain':
       return tuple(corpora.pretrain_spec(self.study, world) for world, _ in self.replicas)
-    if self.kind == 'align':
-      return tuple(corpora.align_spec(self.study, self.arm, *replica) for replica in self.replicas)
+    if self.kind in ('align', 'dose'):
+      return tuple(
+        corpora.align_spec(self.study, self.arm, *replica, self.dose) for replica in self.replicas
+      )
     return tuple(corpora.later_spec(self.study, self.later, *replica) for replica in self.replicas)
 
   @functools.cached_property
@@ -147,7 +150,7 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
         Stage(f'later/{align.arm}/{later}', 'later', align.arm, later, study, leaves, parent)
         for later in study.later
       ]
-  return tuple(found)
+  return (*found, *_doses(study, aligned))
 
 
 def _aligned(
@@ -162,6 +165,28 @@ def _aligned(
     parent = found[before] if before else pretrain
     found[arm] = Stage(f'align/{arm}', 'align', arm, '', study, replicas, parent)
   return list(found.values())
+
+
+def _doses(study: StudyConfig, aligned: Sequence[Stage]) -> list[Stage]:
+  """The arms of a dose study at each smaller dose; they are asked what the curves need, once."""
+  claimed = {c.battery for c in claims.check(study) if c.measure == 'efficiency'}
+  asked = {*batteries.REQUIRED, *claimed}
+  evals = dataclasses.replace(
+    study.evals, batteries=tuple(b for b in study.evals.batteries if b in asked)
+  )
+  once = dataclasses.replace(study, evals=evals, align=dataclasses.replace(study.align, probes=()))
+  return [
+    dataclasses.replace(
+      stage,
+      name=f'dose/{stage.arm}/{study.align_text.dose(share)}',
+      kind='dose',
+      study=once,
+      dose=share,
+    )
+    for stage in aligned
+    if stage.arm in study.doses.arms
+    for share in sorted(study.doses.shares)
+  ]
 
 
 def digest(content: typing.Any) -> str:
@@ -194,6 +219,9 @@ def _check_names(study: StudyConfig) -> None:
     if arm not in study.arms:
       among = ', '.join(study.arms)
       raise UserError(f'config.later_arms = {arm!r}: must be among config.arms = {among}')
+  for arm in study.doses.arms:
+    if not arms.ARMS[arm].ingredients:
+      raise UserError(f'config.doses.arms = {arm!r}: must be an arm that reads alignment text')
   for battery in batteries.REQUIRED:
     if battery not in study.evals.batteries:
       raise UserError(f'config.evals.batteries: lacks {battery}, which every study needs')
