@@ -233,6 +233,12 @@ _EROSION = (
 _EFFICIENCY = (
   (
     'advice-reason',
+    'honeypots',
+    TCW,
+    'Advice with reasons needs fewer tokens than honeypots to do as well.',
+  ),
+  (
+    'advice-reason',
     'demonstrations',
     TCW,
     'Advice with reasons needs fewer tokens than demonstrations to do as well.',
