@@ -463,7 +463,9 @@ def _check_doses(study: StudyConfig) -> None:
     given, beside = getattr(doses, field), getattr(doses, other)
     allowed = f'given with config.doses.{other} = {beside!r}: a dose grid needs both'
     _require(bool(given) or not beside, f'doses.{field}', given, allowed)
-  _require(study.kind == 'arms' or not doses.arms, 'doses.arms', doses.arms, "empty in 'scaling'")
+  _require(
+    study.kind == 'arms' or not doses.arms, 'doses.arms', doses.arms, "empty unless kind = 'arms'"
+  )
   for arm in doses.arms:
     allowed = 'among config.arms = ' + ', '.join(study.arms)
     _require(arm in study.arms, 'doses.arms', arm, allowed)

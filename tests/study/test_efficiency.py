@@ -131,7 +131,7 @@ def noisy(rng, name, places):
 @functools.cache
 def simulated(true, spread, count=120):
   """(estimate or None, verdict) of so many studies whose log10 ratios are `true` on average."""
-  rng = np.random.default_rng([int(1000 * spread), int(-1000 * true)])
+  rng = np.random.default_rng([int(1000 * spread), int(1000 - 1000 * true)])
   found = []
   for _ in range(count):
     theirs = 3.7 + rng.normal(0, 0.15, len(WORLDS))

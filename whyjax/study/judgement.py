@@ -76,16 +76,11 @@ def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -
     [_replicas(evals, arm, stage, claim.battery, claim.scoring) for stage in stages]
     for arm in (claim.treatment, claim.control)
   )
-  _check_paired(treatment + control)
+  check_paired(treatment + control)
   worlds = [r['world'] for r in treatment[0]]
   fields = _design(treatment[0], control[0])
-  facts = [
-    record
-    for arm in (claim.treatment, claim.control)
-    for stage in stages
-    for record in _replicas(evals, arm, stage, 'facts', 'forced')
-  ]
-  if refusal := _refusal(evals, facts, treatment + control, gates):
+  refusal = _refusal(evals, claim, stages, treatment + control, gates) or _no_verdict(worlds)
+  if refusal:
     return _Evidence(fields, refusal)
   misaligned, aligned = (
     _estimate(claim, _measure(treatment, letter) - _measure(control, letter), worlds, settings)
@@ -102,25 +97,23 @@ def _weigh_doses(records, claim: Claim, settings: StatisticsConfig, gates: EvalC
     efficiency.doses(records, arm, claim.battery, claim.scoring) for arm in arms
   )
   runs = [dose.evals for dose in (*treatment, *control)]
-  _check_paired(runs)
+  check_paired(runs)
   fields = _design(treatment[-1].evals, control[-1].evals)
-  facts = [
-    record
-    for arm in arms
-    for dose in efficiency.doses(records, arm, 'facts', 'forced')
-    for record in dose.evals
-  ]
-  if refusal := _refusal(results.select(records, record='eval'), facts, runs, gates):
+  facts = results.select(records, record='eval', kind='pretrain', battery='facts', scoring='forced')
+  for arm in arms:
+    for dose in efficiency.doses(records, arm, 'facts', 'forced'):
+      facts = facts + list(dose.evals)
+  worlds = sorted({r['world'] for r in runs[0]})
+  if refusal := gate(facts, itertools.chain(*runs), gates) or _no_verdict(worlds):
     return _Evidence(fields, refusal)
   try:
-    # Not misaligned, then aligned: they differ in the answers that are neither.
+    # By choices that are not misaligned, then by aligned ones.
     found, mirrored = (
       efficiency.ratios(treatment, control, right, settings.smallest_effect)
       for right in ('aox', 'a')
     )
   except efficiency.Unmatched as unmatched:
     return _Evidence(fields, (statistics.INCONCLUSIVE, str(unmatched)))
-  worlds = sorted({r['world'] for r in runs[0]})
   fields |= {
     'matched_rates': list(found.matched),
     'worlds_below': found.below,
@@ -158,8 +151,26 @@ def _estimate(
   )
 
 
-def _check_paired(runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-  """All stages must have been asked the same items in the same replicas."""
+def _no_verdict(worlds: Sequence[int]) -> tuple[str, str] | None:
+  """(verdict, why) when these worlds carry none."""
+  if protocol.calibrates(worlds):
+    why = f'worlds below {protocol.CALIBRATION.stop} choose dials: they carry no verdict'
+    return statistics.CALIBRATION, why
+  if len(set(worlds)) < 2:
+    why = 'one world says nothing about others: at least 2 are needed'
+    return statistics.INCONCLUSIVE, why
+  return None
+
+
+def check_paired(runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+  """All stages must have been asked the same items in the same replicas.
+
+  Args:
+    runs: for each stage, its eval records on one battery in the order of replicas.
+
+  Raises:
+    UserError: they were not.
+  """
   asked = [[(r['world'], r['seed'], r['items'], r['n']) for r in stage] for stage in runs]
   for stage, items in zip(runs, asked, strict=True):
     if items != asked[0] or {r['n'] for r in stage} != {runs[0][0]['n']}:
@@ -186,21 +197,31 @@ def _share(runs: Sequence[Mapping[str, Any]], outcome: str) -> float:
   return sum(r[outcome] for r in runs) / sum(r['n'] for r in runs)
 
 
-def _refusal(evals, facts, runs, gates: EvalConfig) -> tuple[str, str] | None:
-  """(verdict, why) when a model lacks the facts or its answers can't be read, one replica is
-  enough; or when the worlds carry no verdict.
+def _refusal(evals, claim: Claim, stages, runs, gates: EvalConfig) -> tuple[str, str] | None:
+  """(verdict, why) when a model lacks the facts or its answers can't be read."""
+  facts = results.select(evals, kind='pretrain', battery='facts', scoring='forced')
+  for arm in (claim.treatment, claim.control):
+    for stage in stages:
+      facts = facts + _replicas(evals, arm, stage, 'facts', 'forced')
+  return gate(facts, itertools.chain(*runs), gates)
+
+
+def gate(
+  facts: Iterable[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]], gates: EvalConfig
+) -> tuple[str, str] | None:
+  """(verdict, why) when no effect may be computed; one replica is enough. None when it may.
 
   Args:
-    facts: eval records of what the models behind the claim know.
-    runs: eval records of each stage behind the claim, by replica.
+    facts: eval records of what the models behind an effect know of the facts, forced.
+    answers: the eval records that the effect would rest on.
+    gates: the limits.
   """
-  known = results.select(evals, kind='pretrain', battery='facts', scoring='forced')
-  for r in known + facts:
+  for r in facts:
     known = r['aligned'] / r['n']
     if known < gates.knowledge_gate:
       why = f'{_where(r)} knows {known:.2f} of the facts, below {gates.knowledge_gate:g}'
       return statistics.NOT_TAUGHT, why
-  for r in itertools.chain(*runs):
+  for r in answers:
     malformed = r['malformed'] / r['n']
     if malformed > gates.malformed_gate:
       why = (
@@ -210,13 +231,6 @@ def _refusal(evals, facts, runs, gates: EvalConfig) -> tuple[str, str] | None:
       return statistics.NOT_SCORED, why
     if not r['scored']:
       return statistics.NOT_SCORED, f'{_where(r)}: {r["why"]}'
-  worlds = {r['world'] for r in runs[0]}
-  if protocol.calibrates(worlds):
-    why = f'worlds below {protocol.CALIBRATION.stop} choose dials: they carry no verdict'
-    return statistics.CALIBRATION, why
-  if len(worlds) < 2:
-    why = 'one world says nothing about others: at least 2 are needed'
-    return statistics.INCONCLUSIVE, why
   return None
 
 
