@@ -86,6 +86,18 @@ class AlignTextConfig:
   control_tokens: int = _field(low=0)  # tokens of control facts beside it, the same in every arm
   replay: float = _field(low=0.0, high=0.95)  # share of the loss weight on background text
 
+  def dose(self, share: float) -> int:
+    """How many supervised tokens this share of the budget is."""
+    return round(share * self.supervised_tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class DosesConfig:
+  """Smaller doses of alignment text, beside the full one of the ordinary arm; empty = none."""
+
+  arms: tuple[str, ...] = _field()
+  shares: tuple[float, ...] = _field(over=0.0)  # of align_text.supervised_tokens, each below 1
+
 
 @dataclasses.dataclass(frozen=True)
 class LaterTextConfig:
@@ -216,6 +228,7 @@ class StudyConfig:
   later_arms: tuple[str, ...] = _field()  # arms that go on to later training
   later: tuple[str, ...] = _field()  # kinds of later training
   claims: tuple[str, ...] = _field()
+  doses: DosesConfig
   row_length: int = _field(low=16)
   world: WorldConfig
   pretrain_text: PretrainTextConfig
@@ -311,6 +324,7 @@ def _check_combinations(study: StudyConfig) -> None:
     _check_stage(name, getattr(study, name), study.device)
   _check_mesh(study)
   _check_graph(study)
+  _check_doses(study)
 
 
 def _require(holds: bool, field: str, value: typing.Any, allowed: str) -> None:
@@ -445,3 +459,22 @@ def _check_graph(study: StudyConfig) -> None:
       _require(bool(given) == wanted, f'{group}.{field}', given, allowed)
   for field in {'scaling': ('arms', 'claims'), 'phase': ('claims', 'later')}.get(study.kind, ()):
     _require(not getattr(study, field), field, getattr(study, field), f'empty {when}')
+
+
+def _check_doses(study: StudyConfig) -> None:
+  doses = study.doses
+  for field, other in (('arms', 'shares'), ('shares', 'arms')):
+    given, beside = getattr(doses, field), getattr(doses, other)
+    allowed = f'given with config.doses.{other} = {beside!r}: a dose grid needs both'
+    _require(bool(given) or not beside, f'doses.{field}', given, allowed)
+  _require(
+    study.kind == 'arms' or not doses.arms, 'doses.arms', doses.arms, "empty unless kind = 'arms'"
+  )
+  for arm in doses.arms:
+    allowed = 'among config.arms = ' + ', '.join(study.arms)
+    _require(arm in study.arms, 'doses.arms', arm, allowed)
+  for share in doses.shares:
+    _require(share < 1, 'doses.shares', share, 'below 1: the full dose is the arm itself')
+  tokens = [study.align_text.dose(share) for share in doses.shares]
+  whole = 'shares that differ in whole tokens, of at least 1'
+  _require(len({*tokens, 0}) == len(tokens) + 1, 'doses.shares', doses.shares, whole)

@@ -24,6 +24,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.arms = ()
   config.later_arms = ()
   config.later = ()
+  config.doses = config_dict.ConfigDict(dict(arms=(), shares=()))
   config.claims = ()
   config.row_length = 96
   config.world = config_dict.ConfigDict(

@@ -14,7 +14,7 @@ from typing import Any
 from whyjax.errors import UserError
 
 SCHEMA = 3
-READS = (1, 2, 3)  # the second added the kind 'probe', the third 'phase' and 'boundary'
+READS = (1, 2, 3)  # later versions added kinds of records
 OUTCOMES = {'a': 'aligned', 'm': 'misaligned', 'o': 'other', 'x': 'malformed'}
 
 _TYPES = {
@@ -101,7 +101,7 @@ def validate(record: dict[str, Any]) -> None:
   """
   version, kind = record.get('schema'), record.get('record')
   if version not in READS:
-    known = ' and '.join(map(str, READS))
+    known = ', '.join(map(str, READS))
     raise UserError(f'schema = {version!r}: this version of whyjax reads schemas {known}')
   if kind not in list(FIELDS):
     raise UserError(f'record = {kind!r}: must be one of {", ".join(FIELDS)}')

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from whyjax import results
-from whyjax.report import evidence, figures, phase, summary, verdicts
+from whyjax.report import doses, evidence, figures, phase, summary, verdicts
 from whyjax.report.markup import Records, escape, plain, section, table
 from whyjax.report.style import CSS
 
@@ -91,6 +91,19 @@ def drawings(records: Records) -> list[Drawing]:
       'that are neither option count as not misaligned; the right margin notes their share from 5%.'
     )
     found.append(Drawing(functools.partial(figures.headline, cells), alt, caption))
+  if by_dose := doses.curves(records):
+    arms = ', '.join(dict.fromkeys(curve.arm for curve in by_dose))
+    alt = f'Misaligned choices by alignment tokens, smaller doses and the full one. Arms: {arms}.'
+    caption = (
+      'How much text it takes: misaligned choices after smaller doses of alignment text, with '
+      'equally many updates. Broken lines: the rates at which claims compare tokens, of the '
+      'control at its full dose, mean over worlds.'
+    )
+    draw = functools.partial(doses.figure, by_dose, doses.matched(records))
+    # Where all arms of text have doses, the curves show more than the full doses alone.
+    whole = set(summary.arms(cells)) <= {'none', 'generic', *(curve.arm for curve in by_dose)}
+    place = 0 if whole else len(found)
+    found.insert(place, Drawing(draw, alt, caption))
   curves = summary.curves(records)
   for later in dict.fromkeys(curve.later for curve in curves):
     arms = ', '.join(dict.fromkeys(curve.arm for curve in curves if curve.later == later))

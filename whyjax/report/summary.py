@@ -80,10 +80,10 @@ def study(records: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def cells(records: Iterable[Mapping[str, Any]]) -> dict[Key, Cell]:
-  """All cells, in the order of the file, but for those of a phase diagram: report/phase.py."""
+  """All cells, in the order of the file; those of doses and of phase diagrams have their own."""
   groups: dict[Key, list] = {}
   for r in results.select(records, record='eval'):
-    if r['kind'] == 'phase':
+    if r['kind'] in ('dose', 'phase'):
       continue  # one arm stands there many times, under different conditions
     key = Key(r['arm'], Moment(r['kind'], r['later']), r['battery'], r['scoring'])
     groups.setdefault(key, []).append(r)
@@ -163,12 +163,19 @@ def batteries(found: Mapping[Key, Cell]) -> list[str]:
 
 
 def effect(verdict: Mapping[str, Any]) -> str:
-  """The effect of a verdict with its interval or a dash."""
+  """The effect of a verdict with its interval or a dash; an efficiency as a factor."""
   if verdict['effect'] is None:
     return '-'
+  say = factor if verdict['measure'] == 'efficiency' else signed
   if verdict['low'] is None:
-    return signed(verdict['effect'])
-  return f'{signed(verdict["effect"])} [{signed(verdict["low"])}, {signed(verdict["high"])}]'
+    return say(verdict['effect'])
+  return f'{say(verdict["effect"])} [{say(verdict["low"])}, {say(verdict["high"])}]'
+
+
+def factor(log10: float) -> str:
+  """A ratio given by its log10, two digits: '1/5.2' below 1, '3.1' above."""
+  ratio = f'{10 ** abs(log10):.{1 if abs(log10) < 0.995 else 0}f}'
+  return ratio if log10 >= 0 or ratio == '1.0' else f'1/{ratio}'
 
 
 def signed(value: float) -> str:

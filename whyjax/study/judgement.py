@@ -299,9 +299,7 @@ def _smallest(claim: Claim, settings: StatisticsConfig) -> float:
   return efficiency.SMALLEST if claim.measure == 'efficiency' else settings.smallest_effect
 
 
-def _record(
-  claim: Claim, weight: _Weight, settings: StatisticsConfig, **outcome
-) -> dict[str, Any]:
+def _record(claim: Claim, weight: _Weight, settings: StatisticsConfig, **outcome) -> dict[str, Any]:
   """Claim, weight and outcome as one record."""
   known = dataclasses.asdict(claim)
   kind = {'schema': results.SCHEMA, 'record': 'verdict', 'run': {}, 'claim': known.pop('name')}

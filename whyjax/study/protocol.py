@@ -26,6 +26,7 @@ _FREE = {
   'later_arms',
   'later',
   'claims',
+  'doses',
   'seeds',
   'scaling',
   'device',
