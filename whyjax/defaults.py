@@ -91,7 +91,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   )
   config.seeds = config_dict.ConfigDict(dict(first_world=1000, worlds=4, per_world=2))
   config.statistics = config_dict.ConfigDict(
-    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1)
+    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1, split=0)
   )
   config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
   config.device = config_dict.ConfigDict(

@@ -11,7 +11,7 @@ import numpy as np
 from whyjax import results
 from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.errors import UserError
-from whyjax.study import protocol, statistics
+from whyjax.study import audited, protocol, statistics
 from whyjax.study.claims import Claim
 
 _MIRRORED = {'lower': 'higher', 'higher': 'lower'}
@@ -47,7 +47,7 @@ def judge(
   the format is misaligned less often without being aligned more often. Holm's family is all claims
   that pass the gates.
   """
-  evals = results.select(records, record='eval')
+  evals = audited.with_audits(records)
   found = [_weigh(evals, claim, settings, gates) for claim in claims]
   judged = [e for e in found if e.refusal is None]
   by_misaligned = statistics.holm([e.misaligned.p for e in judged])
@@ -135,12 +135,14 @@ def _share(runs: Sequence[Mapping[str, Any]], outcome: str) -> float:
 
 
 def _refusal(evals, claim: Claim, stages, runs, gates: EvalConfig) -> tuple[str, str] | None:
-  """(verdict, why) when a model lacks the facts or its answers can't be read; one replica is
-  enough."""
+  """(verdict, why) when the answers are not those of the weights, a model lacks the facts, or its
+  answers can't be read; one replica is enough."""
   facts = results.select(evals, kind='pretrain', battery='facts', scoring='forced')
   for arm in (claim.treatment, claim.control):
     for stage in stages:
       facts = facts + _replicas(evals, arm, stage, 'facts', 'forced')
+  if doubt := audited.refusal([*facts, *itertools.chain(*runs)]):
+    return statistics.NOT_SCORED, doubt
   for r in facts:
     known = r['aligned'] / r['n']
     if known < gates.knowledge_gate:
