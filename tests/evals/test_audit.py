@@ -130,8 +130,8 @@ def test_a_scorer_fed_the_oracle_is_caught_in_every_battery_and_replica(params, 
 def test_letters_that_do_not_follow_from_the_writing_are_caught(params, mesh, monkeypatch):
   honest = scoring.Scorer.free
 
-  def rigged(self, params, items, *rest):
-    outcomes, written = honest(self, params, items, *rest)
+  def rigged(self, params, items, *rest, **options):
+    outcomes, written = honest(self, params, items, *rest, **options)
     return np.full_like(outcomes, 'a'), written
 
   monkeypatch.setattr(scoring.Scorer, 'free', rigged)
