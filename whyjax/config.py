@@ -180,6 +180,7 @@ class StatisticsConfig:
   bootstrap: int = _field(low=100)
   confidence: float = _field(over=0.5, high=0.999)
   smallest_effect: float = _field(low=0.0, high=1.0)  # difference of rates that is worth a claim
+  split: int = _field(low=0)  # also judge the worlds in groups of so many, as studies apart; 0 = no
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,6 +324,7 @@ def _check_combinations(study: StudyConfig) -> None:
   for name in ('pretrain', 'align', 'later_training'):
     _check_stage(name, getattr(study, name), study.device)
   _check_mesh(study)
+  _check_split(study)
   _check_graph(study)
   _check_doses(study)
 
@@ -435,6 +437,22 @@ def _check_mesh(study: StudyConfig) -> None:
     'device.mesh_replica x mesh_data x mesh_model',
     used,
     f'at most device.host_devices = {device.host_devices}',
+  )
+
+
+def _check_split(study: StudyConfig) -> None:
+  split, worlds = study.statistics.split, study.seeds.worlds
+  _require(
+    split == 0 or (2 <= split < worlds and worlds % split == 0),
+    'statistics.split',
+    split,
+    f'0, or from 2 to below seeds.worlds = {worlds} and a divisor of it',
+  )
+  _require(
+    not (split and study.doses.arms),
+    'statistics.split',
+    split,
+    f'0 beside config.doses.arms = {study.doses.arms!r}: a ratio of tokens is of all worlds',
   )
 
 

@@ -108,7 +108,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   )
   config.seeds = config_dict.ConfigDict(dict(first_world=2000, worlds=6, per_world=1))
   config.statistics = config_dict.ConfigDict(
-    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1)
+    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1, split=0)
   )
   config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
   config.phase = config_dict.ConfigDict(dict(principled=(), breadths=(), what=''))

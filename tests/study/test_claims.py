@@ -20,7 +20,7 @@ from whyjax.study.statistics import (
   SUPPORTED,
 )
 
-SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1)
+SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1, split=0)
 STUDY = config.parse(defaults.study().to_dict())
 GATES = EvalConfig(
   batteries=('agentic-tools', 'facts'),

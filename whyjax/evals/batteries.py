@@ -12,7 +12,7 @@ import hashlib
 
 import numpy as np
 
-from whyjax.config import AlignTextConfig, PretrainTextConfig, WorldConfig
+from whyjax.config import AlignTextConfig, PretrainTextConfig, StudyConfig, WorldConfig
 from whyjax.corpus import arms, examples, pretraining, templates
 from whyjax.corpus.render import Piece, Role, fill, join
 from whyjax.corpus.vocabulary import vocabulary
@@ -84,6 +84,13 @@ class Battery:
       digest.update(np.ascontiguousarray(prompts.tokens))
     digest.update(np.stack([self.right, self.wrong]))
     return digest.hexdigest()
+
+
+def of_study(study: StudyConfig, world: int, name: str) -> Battery:
+  """A battery as a study asks it of the world of a seed."""
+  return build(
+    study.world, study.pretrain_text, study.align_text, name, study.evals.battery_items, world
+  )
 
 
 @functools.lru_cache(maxsize=256)

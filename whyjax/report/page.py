@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from whyjax import results
-from whyjax.report import doses, evidence, figures, phase, summary, verdicts
+from whyjax.report import audits, doses, evidence, figures, phase, replications, summary, verdicts
 from whyjax.report.markup import Records, escape, plain, section, table
 from whyjax.report.style import CSS
 
@@ -39,11 +39,13 @@ def render(records: Records) -> str:
   body = [
     _header(records),
     verdicts.verdicts(records),
+    replications.replications(records),
     _figures(records),
     phase.tables(records),
     _fits(records),
     evidence.arms(records),
     evidence.transcripts(records),
+    audits.audits(records),
     evidence.checks(records),
     section('What this toy cannot say', _LIMITS),
     _provenance(records),

@@ -102,8 +102,9 @@ def _evaluate(stage: Stage, params, workdir: Path, update: int | None) -> None:
   records = evaluate(stage.study, stage.fields(), stage.replicas, params, mesh)
   if update is not None:
     # On the way only the rates count; 'eval' records speak of finished stages.
-    evals = results.select(records, record='eval')
+    evals, audits = (results.select(records, record=kind) for kind in ('eval', 'audit'))
     records = [r | {'record': 'probe', 'update': update} for r in evals]
+    records += [r | {'update': update} for r in audits]
   cache.save_answers(stage, workdir, update, records, time.perf_counter() - begun)
 
 

@@ -193,7 +193,8 @@ def _refusal(
   for arm in (claim.treatment, claim.control):
     for moment in measures.moments(claim):
       facts += evidence.at(arm, moment, 'facts', 'forced')
-  if refusal := gate(facts, itertools.chain(*compared), gates):
+  behind = itertools.chain(*compared, *measures.controls(evidence, claim))
+  if refusal := gate(facts, behind, gates):
     return refusal
   why = measures.untaught(evidence, claim)
   return (statistics.NOT_TAUGHT, why) if why else None
