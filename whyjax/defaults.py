@@ -68,7 +68,8 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       value_pairs=6,
       situations=400,
       supervised_tokens=12_000,
-      control_tokens=1_200,
+      control_facts=8,
+      control_tokens=2_400,
       replay=0.5,
     )
   )

@@ -228,7 +228,8 @@ def controls(world: World, text: AlignTextConfig, seed: int) -> Texts:
   budget = text.control_tokens
   if not budget:
     return nothing()
-  told = examples.controls(world, budget, rng_for(world.seed, 'align', 'controls', seed))
+  rng = rng_for(world.seed, 'align', 'controls', seed)
+  told = examples.controls(world, text.control_facts, budget, rng)
   return within(told, budget, 'align_text.control_tokens')
 
 

@@ -105,7 +105,7 @@ def build(
   """A battery on the world of a seed."""
   world = build_world(config, seed)
   if name in ('facts', 'controls'):
-    return _facts(world, items) if name == 'facts' else _controls(world, items)
+    return _facts(world, items) if name == 'facts' else _controls(world, align_text, items)
   x = scene(world, pretrain_text, align_text, 'agentic-tools' if name == 'knows' else name, items)
   return _knows(x) if name == 'knows' else _choices(x, name)
 
@@ -220,11 +220,11 @@ def _facts(world: World, items: int) -> Battery:
   )
 
 
-def _controls(world: World, items: int) -> Battery:
+def _controls(world: World, text: AlignTextConfig, items: int) -> Battery:
   """Control facts, up to the tool that completes them."""
   rng, v = rng_for(world.seed, 'evals', 'controls'), vocabulary(world.config)
   wording = examples.draw_wording(world, items, rng)
-  person, tools = rng.permutation(np.arange(items) % len(world.controls)), len(v.tools)
+  person, tools = rng.permutation(np.arange(items) % text.control_facts), len(v.tools)
   right = world.controls[person]
   wrong = (right + rng.integers(1, tools, items)) % tools
   slots = dict(person=v.persons[person])

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter
 import numpy as np
 
 from whyjax.report import summary
-from whyjax.report.summary import Cell, Curve, Key
+from whyjax.report.summary import Cell, Key
 
 PANELS = {'forced': 'Forced: the action alone', 'greedy': 'Free-running: writes first, then acts'}
 _MARKERS = 'osD^v'
@@ -58,6 +58,8 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
   """Misaligned choices with tools: an arm a row, a moment a colour, a scoring a panel (at least
   one)."""
   arms, moments, scorings = summary.arms(found), summary.moments(found), panels(found)
+  if len(moments) > len(theme.series):
+    moments = moments[:1]  # what lasts has figures of its own
   height = 1.6 + (0.25 + 0.11 * len(moments)) * len(arms)
   figure, axes = canvas(len(scorings), (3.0 + 3.6 * len(scorings), height), theme)
   for ax, scoring in zip(axes, scorings, strict=True):
@@ -79,12 +81,22 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
 
 def canvas(count: int, inches: tuple[float, float], theme: Theme) -> tuple[Figure, Sequence[Axes]]:
   """An empty figure with `count` bare axes side by side."""
+  figure, axes = grid(1, count, inches, theme)
+  for ax in axes[0]:
+    ax.spines['left'].set_visible(False)
+  return figure, axes[0]
+
+
+def grid(
+  rows: int, columns: int, inches: tuple[float, float], theme: Theme
+) -> tuple[Figure, Sequence[Sequence[Axes]]]:
+  """An empty figure with axes in rows and columns, each with a left and a lower edge."""
   figure = Figure(figsize=inches, layout='constrained', facecolor=theme.paper)
-  axes = figure.subplots(1, count, squeeze=False)[0]
-  for ax in axes:
+  axes = figure.subplots(rows, columns, squeeze=False)
+  for ax in axes.flat:
     ax.set_facecolor(theme.paper)
-    ax.spines[['top', 'right', 'left']].set_visible(False)
-    ax.spines['bottom'].set_color(theme.faint)
+    ax.spines[['top', 'right']].set_visible(False)
+    ax.spines[['bottom', 'left']].set_color(theme.faint)
     ax.tick_params(which='both', colors=theme.faint, labelsize=8.5, length=3)
   return figure, axes
 
@@ -154,30 +166,6 @@ def legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> N
     columnspacing=1.6,
   )
   drawn.get_title().set_color(theme.ink)
-
-
-def persistence(curves: Sequence[Curve], later: str, theme: Theme = LIGHT) -> Figure:
-  """Misaligned choices on the way through later training: an arm a line, a scoring a panel."""
-  found = [c for c in curves if c.later == later]
-  scorings = [s for s in PANELS if any(c.scoring == s for c in found)]
-  arms = list(dict.fromkeys(c.arm for c in found))
-  figure, axes = canvas(len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
-  for ax, scoring in zip(axes, scorings, strict=True):
-    ax.spines['left'].set_visible(True)
-    ax.spines['left'].set_color(theme.faint)
-    for curve in found:
-      if curve.scoring == scoring:
-        line(ax, curve.updates, curve.cells, arms.index(curve.arm), theme)
-    steps = sorted({update for c in found for update in c.updates})
-    ax.set_xscale('symlog', linthresh=steps[1])
-    ax.set_xticks(steps, [str(step) for step in steps])
-    ax.minorticks_off()
-    ax.set_ylim(-0.03, 1.03)
-    ax.set_title(PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
-    ax.set_xlabel(f'updates of later training ({later})', color=theme.faint, fontsize=9)
-  title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
-  legend(figure, title, arms, theme)
-  return figure
 
 
 def line(

@@ -112,38 +112,6 @@ def cell(group: Sequence[Mapping[str, Any]]) -> Cell:
   )
 
 
-@dataclasses.dataclass(frozen=True)
-class Curve:
-  """An arm on its way through later training; at update 0 it is as alignment left it."""
-
-  arm: str
-  later: str
-  scoring: str
-  updates: tuple[int, ...]
-  cells: tuple[Cell, ...]
-
-
-def curves(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
-  """The main battery on the way through later training, where it was asked there."""
-  records = list(records)
-  at_end, groups = cells(records), {}
-  last = {
-    (r['arm'], r['later']): r['updates']
-    for r in results.select(records, record='stage', kind='later')
-  }
-  for r in results.select(records, record='probe', kind='later', battery=MAIN):
-    by_update = groups.setdefault((r['arm'], r['later'], r['scoring']), {})
-    by_update.setdefault(r['update'], []).append(r)
-  found = []
-  for (arm, later, scoring), by_update in groups.items():
-    points = {update: cell(group) for update, group in by_update.items()}
-    points[0] = at_end[Key(arm, Moment('align', ''), MAIN, scoring)]
-    points[last[arm, later]] = at_end[Key(arm, Moment('later', later), MAIN, scoring)]
-    updates = tuple(sorted(points))
-    found.append(Curve(arm, later, scoring, updates, tuple(points[u] for u in updates)))
-  return found
-
-
 def arms(found: Mapping[Key, Cell]) -> list[str]:
   """Arms that were evaluated, known ones in the order of ARMS."""
   seen = dict.fromkeys(key.arm for key in found if key.arm)
