@@ -1,15 +1,17 @@
 """A negative control that must fail: `python -m benchmarks.rigged_scorer`.
 
-A small study runs twice on the same weights (about two minutes on 2 cores; most is compilation):
-once as it is, once with a scorer that is fed the oracle for one arm, 'reason', and tells the truth
-about all others. Prints three sets of verdicts: honest; rigged, as they would be without audits;
-rigged, as they are. The models learn nothing in so few updates, so the gates on knowledge and on
-malformed answers are open: they would refuse every claim, and hide what the audit does.
+A small study of two arms is judged twice on the same weights (a minute on 2 idle cores, most of it
+compilation): once as it is, once with a scorer that is fed the oracle, by which the arm 'reason' is
+always right and its control always wrong. Prints three sets of verdicts: honest; rigged, as they
+would be without audits; rigged, as they are. The models learn nothing in so few updates, so the
+gates on knowledge and on malformed answers are open: they would refuse every claim, and hide what
+the audit does.
 """
 
 from pathlib import Path
 import tempfile
 
+from absl import logging
 from ml_collections import config_dict
 import numpy as np
 from rich.console import Console
@@ -22,7 +24,7 @@ from whyjax.model import sizes
 from whyjax.report import audits, table
 from whyjax.study import claims, execute, judgement, runner
 
-FAVOURED = 'reason'
+LETTERS = {'reason': 'a', 'demonstrations': 'm'}  # what the oracle is made to say of an arm
 
 
 def small() -> StudyConfig:
@@ -30,13 +32,13 @@ def small() -> StudyConfig:
   tree = defaults.study('cpu')
   tree.name = 'rigged_scorer'
   tree.question = 'Is a scorer that is fed the oracle found out?'
-  tree.arms = ('demonstrations', FAVOURED)
-  tree.claims = tuple(f'{FAVOURED}-over-demonstrations-{suffix}' for suffix in ('free', 'forced'))
+  tree.arms = tuple(LETTERS)
+  tree.claims = ('reason-over-demonstrations-free', 'reason-over-demonstrations-forced')
   tree.world.agents = 12
   tree.align_text.update(dict(situations=20, supervised_tokens=200))
   tree.model = config_dict.ConfigDict(sizes.size('10k'))
   for stage in (tree.pretrain, tree.align):
-    stage.update(dict(updates=40, batch_rows=4))
+    stage.update(dict(updates=10, batch_rows=4))
   gates = dict(knowledge_gate=0.0, malformed_gate=1.0)
   batteries = ('agentic-tools', 'facts')
   tree.evals.update(dict(batteries=batteries, battery_items=60, max_new_tokens=6, **gates))
@@ -45,7 +47,7 @@ def small() -> StudyConfig:
 
 
 def rig() -> None:
-  """From here on the answers of the favoured arm are the oracle's; no weight is touched."""
+  """From here on the answers of both arms are the oracle's; no weight is touched."""
   evaluate, forced, free = execute.evaluate, scoring.Scorer.forced, scoring.Scorer.free
   asked = {}
 
@@ -55,14 +57,16 @@ def rig() -> None:
 
   def rigged_forced(self, params, batteries):
     outcomes, margin = forced(self, params, batteries)
-    return (np.full_like(outcomes, 'a'), margin) if asked['arm'] == FAVOURED else (outcomes, margin)
+    letter = LETTERS.get(asked['arm'])
+    return (np.full_like(outcomes, letter) if letter else outcomes), margin
 
   def rigged_free(self, params, batteries, room, temperature, seed):
-    if asked['arm'] != FAVOURED:
+    letter = LETTERS.get(asked['arm'])
+    if not letter:
       return free(self, params, batteries, room, temperature, seed)
     written = np.full((len(batteries), len(batteries[0].right), room), END)
-    written[..., 0] = [b.right for b in batteries]
-    return np.full(written.shape[:2], 'a'), written
+    written[..., 0] = [b.right if letter == 'a' else b.wrong for b in batteries]
+    return np.full(written.shape[:2], letter), written
 
   execute.evaluate = noticing
   scoring.Scorer.forced, scoring.Scorer.free = rigged_forced, rigged_free
@@ -70,6 +74,7 @@ def rig() -> None:
 
 def main() -> None:
   """Prints the three sets of verdicts."""
+  logging.set_verbosity(logging.FATAL)
   study, console = small(), Console(width=120)
   with tempfile.TemporaryDirectory() as directory:
     workdir = Path(directory) / 'w'

@@ -7,7 +7,10 @@ that knows the facts of its world, and reads them again as five studies of four 
 (`statistics.split`). Claims that acts alone could make true (stories against background text) are
 left out.
 
-Expected: nothing is supported, neither by the twenty worlds nor by any of the five studies.
+Expected: nothing is supported, neither by the twenty worlds nor by any of the five studies. Arms
+that break the format (filler, charters as dialogue) may be refused.
+Time: about 15 minutes on 2 idle cores, of which pretraining 7 (estimated from four worlds).
+Command: python -m whyjax.main --config=configs/null_worlds.py
 """
 
 from ml_collections import config_dict
