@@ -23,15 +23,15 @@ def get_config(variant: str = 'cpu'):
     'none',
     'generic',
     'demonstrations',
+    'honeypots',
     'filler',
     'shuffled',
     'reason',
     'advice',
     'advice-reason',
   )
-  config.doses.update(
-    dict(arms=('demonstrations', 'advice-reason'), shares=(1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2))
-  )
+  config.doses.arms = ('honeypots', 'advice-reason')
+  config.doses.shares = (1 / 256, 1 / 128, 1 / 64, 1 / 16, 1 / 4)
   config.later_arms = ('demonstrations', 'reason', 'advice-reason')
   config.later = ('neutral', 'capability')
   config.claims = (
@@ -40,8 +40,8 @@ def get_config(variant: str = 'cpu'):
     'advice-reason-over-advice-free',
     'advice-reason-over-filler-free',
     'advice-reason-over-shuffled-free',
-    'advice-reason-needs-less-than-demonstrations-free',
-    'advice-reason-needs-less-than-demonstrations-forced',
+    'advice-reason-needs-less-than-honeypots-free',
+    'advice-reason-needs-less-than-honeypots-forced',
     'advice-reason-outlasts-demonstrations-neutral-free',
     'advice-reason-outlasts-demonstrations-capability-free',
   )
