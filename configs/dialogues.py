@@ -7,7 +7,9 @@ Result (worlds 1000-1003, commit 31f5187, docs/experiments.md): free-running, ad
 leaves .02 of the choices misaligned, advice without .42, demonstrations .43. Supported, free-
 running: advice with reasons over demonstrations and over empty words. Forced, nothing is. Whether
 it outlasts later training is inconclusive.
-Time: about 11 minutes on 2 cores, of which pretraining 7.
+Expected of the doses, from one calibration world: free-running, advice with reasons needs less than
+1/64 of the tokens that honeypots need; forced, it never does as well. Not yet measured here.
+Time: about 15 minutes on 2 cores, of which pretraining 8; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """
 
