@@ -99,7 +99,7 @@ def _evaluate(stage: Stage, params, workdir: Path, update: int | None) -> None:
   rows = stage.training.batch_rows // stage.training.accumulation
   mesh = meshes.make_mesh(stage.study.device, len(stage.replicas), rows)
   params = jax.device_put(params, meshes.param_sharding(mesh, params))
-  records = evaluate(stage.study, stage.fields(), stage.replicas, params, mesh)
+  records = evaluate(stage.asked(update), stage.fields(), stage.replicas, params, mesh)
   if update is not None:
     # On the way only the rates count; 'eval' records speak of finished stages.
     evals, audits = (results.select(records, record=kind) for kind in ('eval', 'audit'))

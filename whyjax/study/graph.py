@@ -65,6 +65,13 @@ class Stage:
     """Updates after which the model is evaluated, beside the last."""
     return self.training.probes if self.trains else ()
 
+  def asked(self, update: int | None) -> StudyConfig:
+    """The study with the batteries that are asked after `update` (None = at the end): on the way
+    only what curves and claims need."""
+    if update is None:
+      return self.study
+    return _narrowed(self.study, 'lead' if self.kind == 'align' else '')
+
   @property
   def tokens(self) -> int:
     """Tokens that one replica reads, padding included."""
@@ -206,12 +213,8 @@ def _aligned(
 
 def _doses(study: StudyConfig, aligned: Sequence[Stage]) -> list[Stage]:
   """The arms of a dose study at each smaller dose; they are asked what the curves need, once."""
-  claimed = {c.battery for c in claims.check(study) if c.measure == 'efficiency'}
-  asked = {*batteries.REQUIRED, *claimed}
-  evals = dataclasses.replace(
-    study.evals, batteries=tuple(b for b in study.evals.batteries if b in asked)
-  )
-  once = dataclasses.replace(study, evals=evals, align=dataclasses.replace(study.align, probes=()))
+  once = _narrowed(study, 'efficiency')
+  once = dataclasses.replace(once, align=dataclasses.replace(study.align, probes=()))
   return [
     dataclasses.replace(
       stage,
@@ -224,6 +227,14 @@ def _doses(study: StudyConfig, aligned: Sequence[Stage]) -> list[Stage]:
     if stage.arm in study.doses.arms
     for share in sorted(study.doses.shares)
   ]
+
+
+def _narrowed(study: StudyConfig, measure: str) -> StudyConfig:
+  """The study with only the batteries that every study and the claims of a measure need."""
+  claimed = [c for c in claims.check(study) if c.measure == measure]
+  asked = {*batteries.REQUIRED, *(b for c in claimed for b in (c.battery, c.control_battery))}
+  kept = tuple(b for b in study.evals.batteries if b in asked)
+  return dataclasses.replace(study, evals=dataclasses.replace(study.evals, batteries=kept))
 
 
 def digest(content: typing.Any) -> str:
