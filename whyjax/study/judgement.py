@@ -75,8 +75,8 @@ def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -
     'n': treatment[0][0]['n'],
     'worlds': count,
     'seeds': len(worlds) // count,
-    'other': [_share(arm[0], 'other') for arm in (treatment, control)],
-    'malformed': [_share(arm[0], 'malformed') for arm in (treatment, control)],
+    'other': [share(arm[0], 'other') for arm in (treatment, control)],
+    'malformed': [share(arm[0], 'malformed') for arm in (treatment, control)],
   }
   refusal = _refusal(evals, claim, stages, treatment + control, gates)
   if not refusal and protocol.calibrates(worlds):
@@ -137,7 +137,8 @@ def _measure(stages: Sequence[Sequence[Mapping[str, Any]]], letter: str) -> np.n
   return last - first[0] if first else last
 
 
-def _share(runs: Sequence[Mapping[str, Any]], outcome: str) -> float:
+def share(runs: Sequence[Mapping[str, Any]], outcome: str) -> float:
+  """How much of all answers of all replicas has an outcome."""
   return sum(r[outcome] for r in runs) / sum(r['n'] for r in runs)
 
 
