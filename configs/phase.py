@@ -9,6 +9,8 @@ Six worlds, because with four no interval is ever narrow enough to say that demo
 the prior on how much worlds differ alone makes it .13 wide to each side, with six .09.
 
 Result: not yet measured.
+Time: about an hour on 2 idle cores, of which pretraining 45 minutes (reckoned from the main job's
+speed), and 1.5 GB of disk. Finished cells are reused: a further share or breadth costs its own.
 Command: python -m whyjax.main --config=configs/phase.py
 """
 
