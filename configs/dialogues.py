@@ -29,6 +29,9 @@ def get_config(variant: str = 'cpu'):
     'advice',
     'advice-reason',
   )
+  config.doses.update(
+    dict(arms=('demonstrations', 'advice-reason'), shares=(1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2))
+  )
   config.later_arms = ('demonstrations', 'reason', 'advice-reason')
   config.later = ('neutral', 'capability')
   config.claims = (
@@ -37,6 +40,8 @@ def get_config(variant: str = 'cpu'):
     'advice-reason-over-advice-free',
     'advice-reason-over-filler-free',
     'advice-reason-over-shuffled-free',
+    'advice-reason-needs-less-than-demonstrations-free',
+    'advice-reason-needs-less-than-demonstrations-forced',
     'advice-reason-outlasts-demonstrations-neutral-free',
     'advice-reason-outlasts-demonstrations-capability-free',
   )

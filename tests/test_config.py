@@ -52,6 +52,30 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
     ),
     ({'arms': ('generic', 'generic')}, r'config\.arms = .*: an entry stands twice'),
     ({'arms': 'generic'}, r"config\.arms = 'generic': must be a list"),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',)},
+      r"config\.doses\.shares = \(\): must be given with config\.doses\.arms = \('reason',\)",
+    ),
+    (
+      {'doses.shares': (0.5,)},
+      r'config\.doses\.arms = \(\): must be given with config\.doses\.shares = \(0\.5,\): a dose',
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('advice',), 'doses.shares': (0.5,)},
+      r"config\.doses\.arms = 'advice': must be among config\.arms = reason",
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',), 'doses.shares': (0.5, 1.0)},
+      r'config\.doses\.shares = 1\.0: must be below 1: the full dose is the arm itself',
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',), 'doses.shares': (0.0,)},
+      r'config\.doses\.shares = 0\.0: must be greater than 0',
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',), 'doses.shares': (0.5, 0.50001)},
+      r'config\.doses\.shares = \(0\.5, 0\.50001\): must be shares that differ in whole tokens',
+    ),
     ({'name': '../elsewhere'}, r"config\.name = '\.\./elsewhere': must be letters"),
     (
       {'world.principled': 0.5, 'world.by_domain': 0.3, 'world.by_tools': 0.3},

@@ -43,7 +43,10 @@ def test_round_trip_keeps_every_bit_and_sorts_keys(tmp_path):
   third = evaluation('a' * 2 + 'm', run={'seconds': 0.1 + 0.2})
   results.write(path, [check(), third])
   read = results.read(path)
-  assert read == [{'schema': 3, 'run': {}} | check(), {'schema': 3} | third]
+  assert read == [
+    {'schema': results.SCHEMA, 'run': {}} | check(),
+    {'schema': results.SCHEMA} | third,
+  ]
   assert read[1]['rate'].hex() == (1 / 3).hex()
   for line in path.read_text().splitlines():
     assert list(json.loads(line)) == sorted(json.loads(line))

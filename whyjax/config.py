@@ -83,8 +83,21 @@ class AlignTextConfig:
   supervised_tokens: int = _field(
     low=1
   )  # loss-bearing tokens of alignment text, the same in every arm
-  control_tokens: int = _field(low=0)  # tokens of control facts beside it, the same in every arm
+  control_facts: int = _field(low=1)  # persons whose tool is taught beside it, in every arm
+  control_tokens: int = _field(low=0)  # tokens of such text
   replay: float = _field(low=0.0, high=0.95)  # share of the loss weight on background text
+
+  def dose(self, share: float) -> int:
+    """How many supervised tokens this share of the budget is."""
+    return round(share * self.supervised_tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class DosesConfig:
+  """Smaller doses of alignment text, beside the full one of the ordinary arm; empty = none."""
+
+  arms: tuple[str, ...] = _field()
+  shares: tuple[float, ...] = _field(over=0.0)  # of align_text.supervised_tokens, each below 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +181,7 @@ class StatisticsConfig:
   bootstrap: int = _field(low=100)
   confidence: float = _field(over=0.5, high=0.999)
   smallest_effect: float = _field(low=0.0, high=1.0)  # difference of rates that is worth a claim
+  split: int = _field(low=0)  # also judge the worlds in groups of so many, as studies apart; 0 = no
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +230,7 @@ class StudyConfig:
   later_arms: tuple[str, ...] = _field()  # arms that go on to later training
   later: tuple[str, ...] = _field()  # kinds of later training
   claims: tuple[str, ...] = _field()
+  doses: DosesConfig
   row_length: int = _field(low=16)
   world: WorldConfig
   pretrain_text: PretrainTextConfig
@@ -310,7 +325,9 @@ def _check_combinations(study: StudyConfig) -> None:
   for name in ('pretrain', 'align', 'later_training'):
     _check_stage(name, getattr(study, name), study.device)
   _check_mesh(study)
+  _check_split(study)
   _check_graph(study)
+  _check_doses(study)
 
 
 def _require(holds: bool, field: str, value: typing.Any, allowed: str) -> None:
@@ -424,6 +441,22 @@ def _check_mesh(study: StudyConfig) -> None:
   )
 
 
+def _check_split(study: StudyConfig) -> None:
+  split, worlds = study.statistics.split, study.seeds.worlds
+  _require(
+    split == 0 or (2 <= split < worlds and worlds % split == 0),
+    'statistics.split',
+    split,
+    f'0, or from 2 to below seeds.worlds = {worlds} and a divisor of it',
+  )
+  _require(
+    not (split and study.doses.arms),
+    'statistics.split',
+    split,
+    f'0 beside config.doses.arms = {study.doses.arms!r}: a ratio of tokens is of all worlds',
+  )
+
+
 def _check_graph(study: StudyConfig) -> None:
   _require(
     re.fullmatch(r'[A-Za-z0-9][\w.-]*', study.name) is not None,
@@ -445,3 +478,22 @@ def _check_graph(study: StudyConfig) -> None:
       _require(bool(given) == wanted, f'{group}.{field}', given, allowed)
   for field in {'scaling': ('arms', 'claims'), 'phase': ('claims', 'later')}.get(study.kind, ()):
     _require(not getattr(study, field), field, getattr(study, field), f'empty {when}')
+
+
+def _check_doses(study: StudyConfig) -> None:
+  doses = study.doses
+  for field, other in (('arms', 'shares'), ('shares', 'arms')):
+    given, beside = getattr(doses, field), getattr(doses, other)
+    allowed = f'given with config.doses.{other} = {beside!r}: a dose grid needs both'
+    _require(bool(given) or not beside, f'doses.{field}', given, allowed)
+  _require(
+    study.kind == 'arms' or not doses.arms, 'doses.arms', doses.arms, "empty unless kind = 'arms'"
+  )
+  for arm in doses.arms:
+    allowed = 'among config.arms = ' + ', '.join(study.arms)
+    _require(arm in study.arms, 'doses.arms', arm, allowed)
+  for share in doses.shares:
+    _require(share < 1, 'doses.shares', share, 'below 1: the full dose is the arm itself')
+  tokens = [study.align_text.dose(share) for share in doses.shares]
+  whole = 'shares that differ in whole tokens, of at least 1'
+  _require(len({*tokens, 0}) == len(tokens) + 1, 'doses.shares', doses.shares, whole)

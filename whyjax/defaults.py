@@ -24,6 +24,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.arms = ()
   config.later_arms = ()
   config.later = ()
+  config.doses = config_dict.ConfigDict(dict(arms=(), shares=()))
   config.claims = ()
   config.row_length = 96
   config.world = config_dict.ConfigDict(
@@ -67,7 +68,8 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       value_pairs=6,
       situations=400,
       supervised_tokens=12_000,
-      control_tokens=1_200,
+      control_facts=8,
+      control_tokens=2_400,
       replay=0.5,
     )
   )
@@ -95,6 +97,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
         'acts-on-reasons',
         'knows',
         'facts',
+        'controls',
       ),
       battery_items=120,
       max_new_tokens=20,
@@ -104,9 +107,9 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       knowledge_gate=0.9,
     )
   )
-  config.seeds = config_dict.ConfigDict(dict(first_world=1000, worlds=4, per_world=2))
+  config.seeds = config_dict.ConfigDict(dict(first_world=2000, worlds=6, per_world=1))
   config.statistics = config_dict.ConfigDict(
-    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1)
+    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1, split=0)
   )
   config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
   config.phase = config_dict.ConfigDict(dict(principled=(), breadths=(), what=''))

@@ -14,12 +14,14 @@ from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
 from whyjax.errors import UserError
 from whyjax.evals import batteries
+from whyjax.world.world import build_world
 
 
 def _study(**changes):
   tree = defaults.study()
   tree.pretrain.updates, tree.align.updates, tree.later_training.updates = 20, 12, 10
   tree.align_text.supervised_tokens = tree.later_text.supervised_tokens = 1500
+  tree.align_text.control_tokens = 150
   tree.evals.battery_items = 60
   tree.update_from_flattened_dict(changes)
   return config.parse(tree.to_dict())
@@ -27,6 +29,7 @@ def _study(**changes):
 
 STUDY = _study()
 GOLDEN = 'af2b38cf4f77fa07'
+LATER = ('neutral', 'capability', 'capability-silent', 'conflicting-2', 'conflicting-10')
 EVERY = [name for name, arm in arms.ARMS.items() if arm.trains]
 
 
@@ -38,7 +41,7 @@ def root(tmp_path_factory):
 def _specs(study=STUDY, world=5):
   yield corpora.pretrain_spec(study, world)
   yield from (corpora.align_spec(study, arm, world, 0) for arm in EVERY)
-  yield from (corpora.later_spec(study, kind, world, 0) for kind in ('neutral', 'capability'))
+  yield from (corpora.later_spec(study, kind, world, 0) for kind in LATER)
 
 
 def test_the_text_of_a_version_never_changes():
@@ -49,7 +52,7 @@ def test_the_text_of_a_version_never_changes():
     rows, _ = corpora.build_rows(spec)
     for plane in (rows.tokens, rows.segments, rows.positions, rows.weights > 0):
       digest.update(np.ascontiguousarray(plane))
-  assert (corpora.TEXT_VERSION, digest.hexdigest()[:16]) == ('1.2.0', GOLDEN)
+  assert (corpora.TEXT_VERSION, digest.hexdigest()[:16]) == ('1.3.0', GOLDEN)
 
 
 def test_a_corpus_is_written_once_and_found_again(root):
@@ -69,9 +72,13 @@ def test_what_is_read_is_what_was_built(root):
     record = corpus.source[i]['row']
     np.testing.assert_array_equal(record[0], rows.tokens[i])
     np.testing.assert_array_equal(record[3].view(np.float32), rows.weights[i])
-  assert (
-    corpus.supervised_tokens == supervised == int(((rows.weights == 1) & (rows.segments > 0)).sum())
+  bare = dataclasses.replace(
+    spec, align_text=dataclasses.replace(spec.align_text, control_tokens=0)
   )
+  full = (corpora.build_rows(s)[0].weights == 1 for s in (spec, bare))
+  with_controls, alone = (int(mask.sum()) for mask in full)
+  assert corpus.supervised_tokens == supervised == alone
+  assert 0 < with_controls - alone <= spec.align_text.control_tokens
 
 
 def test_identity_tells_apart_what_differs_and_ignores_what_does_not():
@@ -117,9 +124,54 @@ def test_a_corpus_in_place_of_another_is_refused(tmp_path):
 
 def test_replayed_background_has_its_share_of_the_weight():
   for replay in (0.25, 0.5, 0.8):
-    study = _study(**{'align_text.replay': replay})
+    study = _study(**{'align_text.replay': replay, 'align_text.control_tokens': 0})
     rows, supervised = corpora.build_rows(corpora.align_spec(study, 'demonstrations', 5, 0))
     assert 1 - supervised / rows.weights.sum() == pytest.approx(replay, abs=1e-3)
+
+
+def test_background_weighs_the_same_in_every_arm_and_at_every_amount_of_text():
+  budget = STUDY.align_text.supervised_tokens
+  for arm in ('generic', 'demonstrations', 'principles', 'reason'):
+    rows, supervised = corpora.build_rows(corpora.align_spec(STUDY, arm, 5, 0))
+    controls = arms.supervised(
+      arms.controls(build_world(STUDY.world, 5), STUDY.align_text, 0)
+    ).sum()
+    assert rows.weights.sum() - supervised - controls == pytest.approx(budget, rel=1e-4)
+
+
+@pytest.mark.parametrize('arm', ['demonstrations', 'shuffled', 'principles-demonstrations'])
+def test_a_dose_is_the_start_of_the_text_and_weighs_as_much_a_token(arm):
+  """Same examples, fewer; same rows, same weight of all replay, same weight of a token."""
+  built = [
+    corpora.build_rows(corpora.align_spec(STUDY, arm, 5, 0, dose)) for dose in (1.0, 0.5, 0.125)
+  ]
+  world = build_world(STUDY.world, 5)
+  full = arms.alignment(world, STUDY.align_text, arm, 0)
+  controls = int(arms.bears_loss(arms.controls(world, STUDY.align_text, 0)).sum())
+  replay = [rows.weights.sum() - supervised - controls for rows, supervised in built]
+  for dose, (rows, supervised), weight in zip((1.0, 0.5, 0.125), built, replay, strict=True):
+    texts = arms.alignment(world, STUDY.align_text, arm, 0, dose)
+    kept = {tuple(texts.example(i)[0].tolist()) for i in range(len(texts))}
+    assert kept <= {tuple(full.example(i)[0].tolist()) for i in range(len(full))}
+    share = STUDY.align_text.supervised_tokens * dose
+    assert share - 40 < supervised <= share and supervised == arms.bears_loss(texts).sum()
+    assert rows.tokens.shape == built[0][0].tokens.shape and rows.padding < 0.05
+    assert weight == pytest.approx(STUDY.align_text.supervised_tokens, rel=1e-4)  # replay is half
+    # Background weighs less than 1 a token here, so that 1 marks alignment.
+    assert (rows.weights == 1).sum() == supervised + controls
+  if len(arms.ARMS[arm].ingredients) == 1:
+    np.testing.assert_array_equal(texts.tokens, full.tokens[: len(texts.tokens)])
+
+
+def test_doses_have_corpora_of_their_own_and_the_full_one_is_the_arm():
+  specs = [corpora.align_spec(STUDY, 'reason', 5, 0, dose) for dose in (1.0, 0.5, 0.25)]
+  assert len({spec.identity for spec in specs}) == 3
+  assert specs[0] == corpora.align_spec(STUDY, 'reason', 5, 0)
+
+
+def test_a_dose_without_room_for_an_example_is_refused_by_its_field():
+  with pytest.raises(UserError, match=r'^config\.doses\.shares = 0\.002 \(reason\): leave 3 for'):
+    corpora.check_fits(corpora.align_spec(STUDY, 'reason', 5, 0, 0.002))
 
 
 def test_every_corpus_of_a_stage_has_the_same_shape_and_little_padding():
@@ -151,6 +203,7 @@ def test_no_evaluated_prompt_occurs_in_any_training_row():
       for segment in range(1, segments.max() + 1):
         example = tokens[segments == segment].tolist()
         opened = {tuple(example[: i + 1]) for i, token in enumerate(example) if token == turn}
+        opened |= {tuple(p[p.index(END) + 1 :]) for p in opened if END in p}  # a second turn's
         assert not opened & prompts
 
 

@@ -46,7 +46,7 @@ CLAIMS = (
   'advice-reason-outlasts-demonstrations-capability-free',
   'principles-outlasts-demonstrations-capability-free',
 )
-SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1)
+SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1, split=0)
 GATES = EvalConfig(
   batteries=('agentic-tools', 'facts'),
   battery_items=ITEMS,

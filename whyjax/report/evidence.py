@@ -99,7 +99,7 @@ def transcripts(records: Records) -> str:
   found = [
     t
     for t in results.select(records, record='transcript', battery=summary.MAIN)
-    if t['arm'] and t['kind'] != 'phase'  # there an arm stands under many conditions
+    if t['arm'] and t['kind'] in ('align', 'later')  # elsewhere an arm stands under many conditions
   ]
   arms_seen = list(dict.fromkeys(t['arm'] for t in found))
   preferred = [arm for arm in _COMPARED if arm in arms_seen]

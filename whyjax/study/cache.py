@@ -17,6 +17,7 @@ from whyjax.study.workdir import write_atomic
 
 DONE = 'done.json'
 EVALS = 'evals.jsonl'
+EVALUATION = 2  # of the code that evaluates: the second audits what was answered
 
 
 def evaluation_id(stage: Stage) -> str:
@@ -28,7 +29,12 @@ def evaluation_id(stage: Stage) -> str:
   ]
   del asked[-1]['knowledge_gate']  # speaks when claims are judged
   return graph.digest(
-    {'version': graph.VERSION, 'stage': stage.id, 'row_length': study.row_length, 'asked': asked}
+    {
+      'version': [graph.VERSION, EVALUATION],
+      'stage': stage.id,
+      'row_length': study.row_length,
+      'asked': asked,
+    }
   )
 
 

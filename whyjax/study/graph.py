@@ -20,6 +20,7 @@ from whyjax.errors import UserError
 from whyjax.evals import batteries
 from whyjax.model import sizes
 from whyjax.study import axes, claims, protocol
+from whyjax.world import names
 
 VERSION = 1  # of the training code: raise it when equal inputs no longer give equal parameters
 
@@ -33,14 +34,17 @@ class Stage:
   `replicas` are (world seed, alignment seed index), worlds major.
   """
 
-  name: str  # 'pretrain' | 'pretrain/SIZE/UPDATES' | 'align/ARM' | 'later/ARM/LATER', or in a
-  # phase study 'pretrain/PERCENT' | 'phase/PERCENT/generic' | 'phase/PERCENT/BREADTH/ARM'
-  kind: str  # 'pretrain' | 'align' | 'later' | 'phase': alignment in a cell of a phase study
+  name: (
+    str  # 'pretrain[/SIZE/UPDATES]' | 'align/ARM' | 'later/ARM/LATER' | 'dose/ARM/TOKENS', or in
+  )
+  # a phase study 'pretrain/PERCENT' | 'phase/PERCENT/generic' | 'phase/PERCENT/BREADTH/ARM'
+  kind: str  # 'pretrain' | 'align' | 'later' | 'dose' | 'phase': alignment in a cell of that study
   arm: str
   later: str
   study: StudyConfig
   replicas: tuple[tuple[int, int], ...]
   parent: typing.Optional['Stage']
+  dose: float = 1.0  # share of the alignment text's budget
 
   @property
   def model(self) -> ModelConfig:
@@ -78,8 +82,10 @@ class Stage:
       return ()
     if self.kind == 'pretrain':
       return tuple(corpora.pretrain_spec(self.study, world) for world, _ in self.replicas)
-    if self.kind in ('align', 'phase'):
-      return tuple(corpora.align_spec(self.study, self.arm, *replica) for replica in self.replicas)
+    if self.kind in ('align', 'dose', 'phase'):
+      return tuple(
+        corpora.align_spec(self.study, self.arm, *replica, self.dose) for replica in self.replicas
+      )
     return tuple(corpora.later_spec(self.study, self.later, *replica) for replica in self.replicas)
 
   @functools.cached_property
@@ -155,7 +161,7 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
         Stage(f'later/{align.arm}/{kind}', 'later', align.arm, kind, study, leaves, parent)
         for kind in later_kinds(study)
       ]
-  return tuple(found)
+  return (*found, *_doses(study, aligned))
 
 
 def later_kinds(study: StudyConfig) -> tuple[str, ...]:
@@ -198,6 +204,28 @@ def _aligned(
   return list(found.values())
 
 
+def _doses(study: StudyConfig, aligned: Sequence[Stage]) -> list[Stage]:
+  """The arms of a dose study at each smaller dose; they are asked what the curves need, once."""
+  claimed = {c.battery for c in claims.check(study) if c.measure == 'efficiency'}
+  asked = {*batteries.REQUIRED, *claimed}
+  evals = dataclasses.replace(
+    study.evals, batteries=tuple(b for b in study.evals.batteries if b in asked)
+  )
+  once = dataclasses.replace(study, evals=evals, align=dataclasses.replace(study.align, probes=()))
+  return [
+    dataclasses.replace(
+      stage,
+      name=f'dose/{stage.arm}/{study.align_text.dose(share)}',
+      kind='dose',
+      study=once,
+      dose=share,
+    )
+    for stage in aligned
+    if stage.arm in study.doses.arms
+    for share in sorted(study.doses.shares)
+  ]
+
+
 def digest(content: typing.Any) -> str:
   """Sha256 of the canonical JSON of `content`."""
   return hashlib.sha256(
@@ -228,9 +256,15 @@ def _check_names(study: StudyConfig) -> None:
     if arm not in study.arms:
       among = ', '.join(study.arms)
       raise UserError(f'config.later_arms = {arm!r}: must be among config.arms = {among}')
+  for arm in study.doses.arms:
+    if not arms.ARMS[arm].ingredients:
+      raise UserError(f'config.doses.arms = {arm!r}: must be an arm that reads alignment text')
   for battery in batteries.REQUIRED:
     if battery not in study.evals.batteries:
       raise UserError(f'config.evals.batteries: lacks {battery}, which every study needs')
+  persons, asked = len(names.persons()), study.align_text.control_facts
+  if asked > persons:
+    raise UserError(f'config.align_text.control_facts = {asked}: must be at most {persons} persons')
   pairs = study.world.virtues * study.world.temptations
   if 'heldout-pairs' in study.evals.batteries and study.align_text.value_pairs == pairs:
     raise UserError(

@@ -32,7 +32,7 @@ from scipy import special
 from whyjax import results
 from whyjax.config import StatisticsConfig, StudyConfig
 from whyjax.errors import UserError
-from whyjax.study import axes, judgement, protocol, statistics
+from whyjax.study import audited, axes, judgement, protocol, statistics
 from whyjax.study.statistics import Estimate
 
 BATTERY = 'agentic-tools'
@@ -56,7 +56,7 @@ def diagram(records: Iterable[Mapping[str, Any]], study: StudyConfig) -> list[di
   Raises:
     UserError: an evaluation is missing, or those of a cell differ in replicas or items.
   """
-  runs = _runs(records)
+  runs = _runs(audited.with_audits(records))
   rivals = [arm for arm in study.arms if arm not in (axes.GENERIC, study.phase.what)]
   cells, boundaries = [], []
   for arm, scoring, share in itertools.product(rivals, SCORINGS, study.phase.principled):
