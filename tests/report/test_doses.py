@@ -94,8 +94,8 @@ def test_the_page_shows_curves_and_factors(dosed, records, monkeypatch):
 
 def test_the_scale_of_factors_is_logarithmic(dosed):
   (row,) = [v for v in dosed if v.get('measure') == 'efficiency']
-  drawn = verdicts.verdicts([row | {'effect': -1.0, 'low': -3.0, 'high': 0.0}])
-  assert 'cx="64.0" cy="16"' in drawn  # a tenth is half-way between 1/100 and 1
+  drawn = verdicts.verdicts([row | {'effect': -1.5, 'low': -4.0, 'high': 0.0}])
+  assert 'cx="64.0" cy="16"' in drawn  # half-way between 1/1000 and 1
   assert 'M8.0 16H120.0' in drawn  # what is beyond the scale ends at its end
 
 

@@ -14,11 +14,11 @@ none of it.
 Sampled answers are left out: they are random, and no claim rests on them.
 
 Detection: a scorer that alters a share s of the letters of one battery in one replica escapes with
-probability (1 - s)^SAMPLE at most: 2.8% for s = 0.2, 0.07% for s = 0.36 and less than one in a
-million for s = 0.58. The least share that matters to a verdict is the smallest effect of interest,
-0.1: there 17% escape in one replica of one arm, and 3e-4 in four or more of them, as a claim would
-need. Which items are sampled follows from a hash of all recorded outcomes: it is the same whenever
-it is drawn again, and a scorer cannot know it before it has answered.
+probability (1 - s)^SAMPLE at most: 2.8% for s = 0.2, 0.08% for s = 0.36, one in a million for
+s = 0.58. The least share that matters to a verdict is the smallest effect of interest, 0.1: there
+19% escape in one replica, 0.12% in four and two in a million in the eight that an arm has by
+default. Which items are sampled follows from a hash of all recorded outcomes: it is the same
+whenever it is drawn again, and a scorer cannot know it before it has answered.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ import dataclasses
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 import numpy as np
 
 from whyjax import results
@@ -92,8 +92,7 @@ def _axes(ax: Axes, tokens: Sequence[float], theme: Theme) -> None:
   for t in sorted(tokens):
     if not ticks or t > 1.2 * ticks[-1]:
       ticks.append(t)
-  label = EngFormatter(places=0, sep='')
-  ax.set_xticks(ticks, [label(t) for t in ticks])
+  ax.set_xticks(ticks, [f'{t / 1e3:.2g}k' if t >= 1e3 else f'{t:.0f}' for t in ticks])
   ax.xaxis.set_minor_locator(NullLocator())
   ax.set_ylim(-0.03, 1.03)
   ax.set_xlabel('alignment tokens that bear loss', color=theme.faint, fontsize=9)

@@ -99,12 +99,12 @@ def _neither(v: Mapping[str, Any]) -> str:
 def _interval(v: Mapping[str, Any]) -> str:
   """The effect on a line: replicas, interval, and the side on which the claim would hold.
 
-  The line goes from -1 to 1, and for an efficiency from 1/100 to 100, with equal factors equally
+  The line goes from -1 to 1, and for an efficiency from 1/1000 to 1000, with equal factors equally
   long.
   """
   if v['low'] is None:
     return ''
-  end = 2.0 if v['measure'] == 'efficiency' else 1.0
+  end = 3.0 if v['measure'] == 'efficiency' else 1.0
 
   def x(value: float) -> str:
     return f'{120 + 112 * max(-1.0, min(1.0, value / end)):.1f}'
@@ -113,7 +113,7 @@ def _interval(v: Mapping[str, Any]) -> str:
   dots = ''.join(f'<circle class="replica" cx="{x(d)}" cy="9" r="2"/>' for d in v['per_replica'])
   labels = {-1: '&minus;1', 0: '0', 1: '+1'}
   if v['measure'] == 'efficiency':
-    labels = {-2: '1/100', -1: '1/10', 0: '1', 1: '10', 2: '100'}
+    labels = {-3: '1/1000', -2: '1/100', -1: '1/10', 0: '1', 1: '10', 2: '100', 3: '1000'}
   ticks = ''.join(f'<text x="{x(t)}" y="32">{label}</text>' for t, label in labels.items())
   return (
     f'<svg viewBox="0 0 240 34" role="img" aria-label="effect {escape(summary.effect(v))}">'
