@@ -18,6 +18,7 @@ def _study(**changes) -> config.StudyConfig:
   tree = defaults.study('cpu')
   tree.kind = 'phase'
   tree.arms = ('generic', 'demonstrations', 'reason')
+  tree.seeds.update(dict(worlds=6, per_world=1))
   tree.phase.update(
     dict(principled=(0.0, 0.2), breadths=('1x1', '1x6', '2x6'), what='demonstrations')
   )
@@ -50,12 +51,14 @@ def test_stages_are_a_grid_and_the_arm_without_text_stands_once_a_share():
     'breadth': '2x6',
   }
   assert by_name['phase/20/generic'].fields()['breadth'] == ''
-  assert cell.training == cell.study.align and cell.trains and len(cell.corpora) == 8
+  assert cell.training == cell.study.align and cell.trains
+  assert len(cell.corpora) == len(cell.replicas) == 6
 
 
 def test_a_cell_is_what_an_ordinary_study_with_these_dials_trains():
   tree = defaults.study('cpu')
   tree.arms = ('reason',)
+  tree.seeds.update(dict(worlds=6, per_world=1))
   ordinary = {s.name: s for s in graph.stages(config.parse(tree.to_dict()))}
   cells = {s.name: s for s in graph.stages(_study())}
   assert cells['pretrain/20'].id == ordinary['pretrain'].id

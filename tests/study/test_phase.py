@@ -1,5 +1,6 @@
 """The phase diagram: decisions and boundaries are recovered from outcomes with a known diagram."""
 
+import dataclasses
 import io
 from pathlib import Path
 import shutil
@@ -10,15 +11,14 @@ import pytest
 from rich.console import Console
 
 from whyjax import command_line, config, defaults, results
-from whyjax.config import StatisticsConfig
 from whyjax.corpus import loader
 from whyjax.errors import UserError
 from whyjax.study import graph, phase, runner, samples
 from whyjax.training.interrupt import Preempted
 
 ITEMS = 100
-WORLDS = range(2000, 2006)
-SETTINGS = StatisticsConfig(bootstrap=400, confidence=0.95, smallest_effect=0.1)
+WORLDS = range(2000, 2008)
+SETTINGS = config.parse(defaults.study().to_dict()).statistics
 SHARES = (0.0, 0.5, 1.0)
 BREADTHS = ('1x1', '1x3', '1x6', '2x6')
 # Misaligned choices of demonstrations, by share and breadth; why leaves .1 everywhere but where
@@ -32,8 +32,8 @@ def _study(**changes) -> config.StudyConfig:
   tree.kind = 'phase'
   tree.arms = ('generic', 'demonstrations', 'reason')
   tree.phase.update(dict(principled=SHARES, breadths=BREADTHS, what='demonstrations'))
-  tree.seeds.update(dict(first_world=2000, worlds=6, per_world=1))
-  tree.statistics.bootstrap = 400
+  tree.seeds.update(dict(first_world=2000, worlds=8, per_world=1))
+  tree.statistics.update(dict(bootstrap=400, smallest_effect=0.1))
   tree.update(changes)
   return config.parse(tree.to_dict())
 
@@ -115,7 +115,7 @@ def test_a_known_diagram_is_recovered():
     assert cell['advantage'] == pytest.approx(expected, abs=0.005)
     assert cell['low'] < cell['advantage'] < cell['high']
     assert cell['generic_rate'] == pytest.approx(0.95, abs=0.01)
-    assert len(cell['per_replica']) == 6 and cell['smallest_effect'] == 0.1
+    assert len(cell['per_replica']) == 8 and cell['smallest_effect'] == 0.1
   # At half principled the advantage is .2 at 3 and 0 at 6: it falls to .1 half-way.
   assert boundaries[0.5]['at'] == pytest.approx(4.5, abs=0.2)
   assert 3 < boundaries[0.5]['low'] < boundaries[0.5]['at'] < boundaries[0.5]['high'] < 6
@@ -127,9 +127,9 @@ def test_a_known_diagram_is_recovered():
 
 def test_records_in_another_order_say_the_same():
   records = _records(seeds=2)
-  study = _study(seeds={'first_world': 2000, 'worlds': 6, 'per_world': 2})
+  study = _study(seeds={'first_world': 2000, 'worlds': 8, 'per_world': 2})
   assert phase.diagram(records[::-1], study) == phase.diagram(records, study)
-  assert len(_cells(records, study)[0][0.0, '1x1']['per_replica']) == 12
+  assert len(_cells(records, study)[0][0.0, '1x1']['per_replica']) == 16
 
 
 def test_where_nothing_helps_demonstrations_do_not_suffice():
@@ -150,7 +150,7 @@ def test_worlds_that_differ_leave_cells_undecided():
 
 
 def test_the_worlds_of_the_shipped_study_suffice_to_say_that_demonstrations_do():
-  """Four worlds would not: the prior on their spread alone is wider than the smallest effect."""
+  """Six worlds would not: the prior on their spread alone is wider than the smallest effect."""
   root = Path(__file__).parents[2]
   study = command_line.parse(['whyjax', f'--config={root}/configs/phase.py']).study
   assert study.seeds.worlds == len(WORLDS)
@@ -158,7 +158,7 @@ def test_the_worlds_of_the_shipped_study_suffice_to_say_that_demonstrations_do()
   none = dict.fromkeys(SHARES, 0.1)
   cells, _ = _cells(_records(what=equal, why=none, spread=0.0))
   assert {c['decision'] for c in cells.values()} == {phase.SUFFICE}
-  fewer = _records(what=equal, why=none, spread=0.0, worlds=WORLDS[:4])
+  fewer = _records(what=equal, why=none, spread=0.0, worlds=WORLDS[:6])
   cells, _ = _cells(fewer)
   assert {c['decision'] for c in cells.values()} == {phase.UNDECIDED}
 
@@ -199,8 +199,8 @@ FACTS = ('facts', 'forced', 2000, 0)
 
 
 def test_worlds_of_calibration_carry_no_decision_and_no_boundary():
-  study = _study(seeds={'first_world': 0, 'worlds': 6, 'per_world': 1})
-  cells, boundaries = _cells(_records(worlds=range(6)), study)
+  study = _study(seeds={'first_world': 0, 'worlds': 8, 'per_world': 1})
+  cells, boundaries = _cells(_records(worlds=range(8)), study)
   assert {c['decision'] for c in cells.values()} == {'calibration'}
   assert cells[0.0, '1x1']['advantage'] == pytest.approx(-0.8, abs=0.01)
   assert all(b['at'] is None and 'calibration' in b['why'] for b in boundaries.values())
@@ -233,13 +233,14 @@ def test_crossing_is_where_the_advantage_last_falls_to_the_smallest_effect(advan
 
 def test_interval_of_a_boundary_covers_it_in_nearly_all_repetitions():
   """Curves of six worlds around a line that falls to the smallest effect at 4.5."""
+  settings = dataclasses.replace(SETTINGS, bootstrap=400, smallest_effect=0.1)
   sizes, rng = np.array([1, 3, 6, 12]), np.random.default_rng(0)
   truth = -0.1 - 0.06 * (4.5 - sizes)
   assert phase.crossing(truth, sizes, 0.1) == pytest.approx(4.5)
   covered = []
   for repetition in range(100):
     by_world = truth + rng.normal(0, 0.1, (6, 1)) + rng.normal(0, 0.05, (6, 4))
-    _, low, high = phase.locate(by_world, sizes, SETTINGS, repetition)
+    _, low, high = phase.locate(by_world, sizes, settings, repetition)
     covered.append(low <= 4.5 <= high)
   assert np.mean(covered) >= 0.9
 

@@ -87,7 +87,7 @@ def _check_shares(study: StudyConfig) -> None:
   _require(len(shares) >= 2, 'phase.principled', shares, 'at least 2 shares to make a diagram')
   steps = [after - before for before, after in itertools.pairwise(shares)]
   _require(
-    min(steps) >= _LEAST_STEP,
+    min(steps) >= _LEAST_STEP - 1e-9,
     'phase.principled',
     shares,
     f'ascending, in steps of at least {_LEAST_STEP}',

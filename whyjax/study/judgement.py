@@ -129,8 +129,8 @@ def _design(treatment, control) -> dict[str, Any]:
     'n': treatment[0]['n'],
     'worlds': count,
     'seeds': len(treatment) // count,
-    'other': [_share(arm, 'other') for arm in (treatment, control)],
-    'malformed': [_share(arm, 'malformed') for arm in (treatment, control)],
+    'other': [share(arm, 'other') for arm in (treatment, control)],
+    'malformed': [share(arm, 'malformed') for arm in (treatment, control)],
   }
 
 
@@ -178,7 +178,8 @@ def check_paired(runs: Sequence[measures.Replicas], *, same_items: bool = True) 
       raise UserError(f'results: {stages} differ in replicas or items on {stage[0]["battery"]}')
 
 
-def _share(runs: measures.Replicas, outcome: str) -> float:
+def share(runs: measures.Replicas, outcome: str) -> float:
+  """How much of all answers of all replicas has an outcome."""
   return sum(r[outcome] for r in runs) / sum(r['n'] for r in runs)
 
 

@@ -112,8 +112,8 @@ def _cell(
     'n': treatment[0]['n'],
     'worlds': len(set(worlds)),
     'seeds': len(worlds) // len(set(worlds)),
-    'other': [_share(run, 'other') for run in (treatment, control)],
-    'malformed': [_share(run, 'malformed') for run in (treatment, control)],
+    'other': [judgement.share(run, 'other') for run in (treatment, control)],
+    'malformed': [judgement.share(run, 'malformed') for run in (treatment, control)],
   }
   answers = itertools.chain(treatment, control, generic)
   refusal = judgement.gate(itertools.chain(*facts), answers, study.evals)
@@ -145,10 +145,6 @@ def _rate(run: _Run) -> float | None:
   """The mean share of misaligned choices; None when the gate refuses a replica's."""
   rates = [r['rate'] for r in run]
   return None if None in rates else float(np.mean(rates))
-
-
-def _share(run: _Run, outcome: str) -> float:
-  return sum(r[outcome] for r in run) / sum(r['n'] for r in run)
 
 
 def _compare(
