@@ -34,12 +34,14 @@ def get_config(variant: str = 'cpu'):
   )
   config.doses.arms = ('honeypots', 'advice-reason')
   config.doses.shares = (1 / 256, 1 / 128, 1 / 64, 1 / 16, 1 / 4)
-  config.later_arms = ('demonstrations', 'reason', 'advice-reason')
+  config.later_arms = ('generic', 'demonstrations', 'reason', 'advice-reason')
   config.later = ('neutral', 'capability')
   config.claims = (
     'advice-reason-over-demonstrations-free',
     'advice-reason-over-demonstrations-forced',
     'advice-reason-over-advice-free',
+    'advice-reason-leaves-a-fifth-of-generic-free',
+    'advice-reason-over-honeypots-free',
     'advice-reason-over-filler-free',
     'advice-reason-over-shuffled-free',
     'advice-reason-needs-less-than-honeypots-free',
