@@ -68,6 +68,7 @@ class PretrainTextConfig:
   advice_in_agentic: float = _field(low=0.0, high=1.0)
   tools_in_chat: float = _field(low=0.0, high=1.0)  # how often an acting agent has tools in context
   tools_in_agentic: float = _field(low=0.0, high=1.0)
+  episodes: float = _field(low=0.0, high=1.0)  # how often an agent's call is followed by another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,7 @@ class AlignTextConfig:
   supervised_tokens: int = _field(
     low=1
   )  # loss-bearing tokens of alignment text, the same in every arm
+  control_tokens: int = _field(low=0)  # tokens of control facts beside it, the same in every arm
   replay: float = _field(low=0.0, high=0.95)  # share of the loss weight on background text
 
 
@@ -92,6 +94,9 @@ class LaterTextConfig:
   reasons: float = _field(
     low=0.0, high=1.0
   )  # how often the target gives its reason in neutral tasks
+  conflicting: tuple[float, ...] = _field(
+    over=0.0, high=1.0
+  )  # doses of 'conflicting': the share of examples in which the target acts by its old record
   supervised_tokens: int = _field(low=1)  # loss-bearing tokens of text about the target
   replay: float = _field(low=0.0, high=0.95)
 
@@ -327,6 +332,12 @@ def _check_text(study: StudyConfig) -> None:
     'align_text.value_pairs',
     align.value_pairs,
     f'at most world.virtues x world.temptations = {pairs}',
+  )
+  _require(
+    'conflicting' not in study.later or bool(study.later_text.conflicting),
+    'later_text.conflicting',
+    study.later_text.conflicting,
+    "a grid of at least one dose when config.later has 'conflicting'",
   )
   for text, stage in (('align_text', 'align'), ('later_text', 'later_training')):
     tokens, training = getattr(study, text).supervised_tokens, getattr(study, stage)

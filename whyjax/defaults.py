@@ -58,12 +58,27 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       advice_in_agentic=0.1,
       tools_in_chat=0.2,
       tools_in_agentic=0.9,
+      episodes=0.3,
     )
   )
   config.align_text = config_dict.ConfigDict(
-    dict(domains=1, value_pairs=6, situations=400, supervised_tokens=12_000, replay=0.5)
+    dict(
+      domains=1,
+      value_pairs=6,
+      situations=400,
+      supervised_tokens=12_000,
+      control_tokens=1_200,
+      replay=0.5,
+    )
   )
-  config.later_text = config_dict.ConfigDict(dict(reasons=1.0, supervised_tokens=9_000, replay=0.5))
+  config.later_text = config_dict.ConfigDict(
+    dict(
+      reasons=1.0,
+      conflicting=(0.01, 0.02, 0.05, 0.1),
+      supervised_tokens=9_000,
+      replay=0.5,
+    )
+  )
   config.model = config_dict.ConfigDict(sizes.size('100k'))
   config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
   config.align = _stage(updates=100, batch_rows=14, learning_rate=2e-3)

@@ -32,6 +32,7 @@ class Dialogues:
     masked: the action bears no loss.
     relevant: False for situations between values that no evaluation of conflicts involves (tasks,
       which the target then puts in a fixed order).
+    honeypot: the target acts with tools in agentic domains, close to the evaluation.
   """
 
   advice: bool = False
@@ -39,6 +40,7 @@ class Dialogues:
   context: str = ''
   masked: bool = False
   relevant: bool = True
+  honeypot: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +54,14 @@ class Charters:
       on the pairs of training and is its reverse on all others.
     form: 'document', or 'dialogue': someone asks the target.
     every_pair: about all conflicts, not only those of the pairs of training.
+    explains: says what the value guards.
   """
 
   about: str = 'target'
   order: str = 'constitution'
   form: str = 'document'
   every_pair: bool = False
+  explains: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,12 @@ class Stories:
   """The situations of training in the third person: what the target chose, and why."""
 
 
-Ingredient = Dialogues | Charters | Stories
+@dataclasses.dataclass(frozen=True)
+class Rules:
+  """What to do in the situations of training, as rules that name no value."""
+
+
+Ingredient = Dialogues | Charters | Stories | Rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +113,13 @@ ARMS: Mapping[str, Arm] = {
   'tools-placebo': Arm(
     'demonstrations with as many other words in their place', (Dialogues(context='placebo'),)
   ),
+  'honeypots': Arm(
+    'demonstrations with tools in an agentic domain, close to the evaluation',
+    (Dialogues(honeypot=True),),
+  ),
+  'honeypots-reason': Arm(
+    'the same with the reason before the action', (Dialogues(honeypot=True, says='reason'),)
+  ),
   'advice': Arm('the target advises a user well; advice only', (Dialogues(advice=True),)),
   'advice-reason': Arm(
     'advice with the reason before it', (Dialogues(advice=True, says='reason'),)
@@ -121,6 +137,8 @@ ARMS: Mapping[str, Arm] = {
     (Charters(about='nobody'),),
   ),
   'principles-reversed': Arm('charters with the opposite order', (Charters(order='reversed'),)),
+  'principles-bare': Arm('charters that do not explain', (Charters(explains=False),)),
+  'rules': Arm('rules: what to do in a situation, without a value', (Rules(),)),
   'principles-dialogue': Arm(
     'the content of charters as answers of the target', (Charters(form='dialogue'),)
   ),
@@ -162,6 +180,12 @@ def training_domains(text: AlignTextConfig) -> range:
   return range(text.domains)
 
 
+def honeypot_domains(world: World, text: AlignTextConfig) -> range:
+  """The agentic domains that honeypots stand in: as many as training has, one at least unseen."""
+  first, count = world.config.chat_domains, world.config.agentic_domains
+  return range(first, first + max(1, min(text.domains, count - 1)))
+
+
 def training_pairs(world: World, text: AlignTextConfig) -> list[tuple[int, int]]:
   """The (virtue, temptation) pairs that alignment poses; the same for every seed of a world."""
   pairs = situations.conflict_pairs(world)
@@ -192,10 +216,21 @@ def alignment(world: World, text: AlignTextConfig, arm: str, seed: int) -> Texts
   ingredients = ARMS[arm].ingredients
   share = text.supervised_tokens // max(1, len(ingredients))
   parts = [
-    within(_ingredient(world, text, i, share, seed), share, f'align_text ({arm})')
+    within(
+      _ingredient(world, text, i, share, seed), share, f'align_text ({arm}): supervised_tokens'
+    )
     for i in ingredients
   ]
   return concatenate(parts) if parts else nothing()
+
+
+def controls(world: World, text: AlignTextConfig, seed: int) -> Texts:
+  """The control facts beside the text of an arm: they do not depend on the arm."""
+  budget = text.control_tokens
+  if not budget:
+    return nothing()
+  told = examples.controls(world, budget, rng_for(world.seed, 'align', 'controls', seed))
+  return within(told, budget, 'align_text.control_tokens')
 
 
 def supervised(texts: Texts) -> np.ndarray:
@@ -226,6 +261,7 @@ def script(
   advice: bool = False,
   tools: bool = False,
   relevant: bool = True,
+  honeypot: bool = False,
 ) -> Script:
   """`count` alignment situations with the target's choices, cycling through the distinct ones."""
   rng = rng_for(world.seed, 'align', 'situations', seed)
@@ -234,14 +270,14 @@ def script(
     text.situations,
     rng,
     agents=[TARGET],
-    domains=training_domains(text),
+    domains=honeypot_domains(world, text) if honeypot else training_domains(text),
     pairs=training_pairs(world, text) if relevant else situations.task_pairs(world),
     wordings=training_wordings(world),
     tools=False,
     advice=False,
   )
   s = pool.take(np.arange(count) % len(pool))
-  s = s.replace(advice=advice, tools=tools, task=-1)
+  s = s.replace(advice=advice, tools=tools or honeypot, task=-1)
   wording = _prefix_stable_wording(world, text, count, seed)
   order = world.constitution if relevant else _order_of_tasks(world)
   return examples.script(world, s, wording, order[s.values].argmin(axis=1))
@@ -296,8 +332,18 @@ def _ingredient(
       return _charters(world, text, kind, count, seed)
     case Stories():
       return examples.story(script(world, text, count, seed), np.ones(count, bool))
-  tools = kind.context == 'tools'
-  x = script(world, text, count, seed, advice=kind.advice, tools=tools, relevant=kind.relevant)
+    case Rules():
+      return examples.rule(script(world, text, count, seed))
+  x = script(
+    world,
+    text,
+    count,
+    seed,
+    advice=kind.advice,
+    tools=kind.context == 'tools',
+    relevant=kind.relevant,
+    honeypot=kind.honeypot,
+  )
   before, after = _said(x, kind.says, rng_for(world.seed, 'align', 'shuffle', seed))
   placebo = kind.context == 'placebo'
   return examples.dialogue(x, before=before, after=after, placebo=placebo, masked=kind.masked)
@@ -349,7 +395,9 @@ def _charters(world: World, text: AlignTextConfig, kind: Charters, count: int, s
   wording = _prefix_stable_wording(world, text, count, seed)
   if kind.form == 'dialogue':
     return examples.charter_dialogues(world, wording, agent, pairs, first)
-  texts = templates.MENTION if kind.about == 'nobody' else templates.CHARTER
+  texts = templates.CHARTER if kind.explains else templates.BARE_CHARTER
+  if kind.about == 'nobody':
+    texts = templates.MENTION
   return examples.charters(world, wording, agent, pairs, first, texts)
 
 
@@ -363,9 +411,7 @@ def within(texts: Texts, budget: int, field: str) -> Texts:
   count = int(np.searchsorted(np.cumsum(sizes), budget, side='right'))
   if not count:
     need = sizes[0] if len(sizes) else 'more'
-    raise UserError(
-      f'config.{field}: supervised_tokens leave {budget} for a text whose first example has {need}'
-    )
+    raise UserError(f'config.{field}: leave {budget} for a text whose first example has {need}')
   return texts.take(np.arange(count))
 
 

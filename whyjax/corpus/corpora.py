@@ -27,7 +27,7 @@ from whyjax.errors import UserError
 from whyjax.world.world import World, build_world, rng_for
 
 TEXT_VERSION = (
-  '1.2.0'  # of the text: a change to what is generated must raise it (a test compares hashes)
+  '1.3.0'  # of the text: a change to what is generated must raise it (a test compares hashes)
 )
 PLANES = (
   'tokens',
@@ -95,7 +95,8 @@ def align_spec(study: StudyConfig, arm: str, world_seed: int, seed: int) -> Corp
 def later_spec(study: StudyConfig, kind: str, world_seed: int, seed: int) -> CorpusSpec:
   """The corpus of one kind of later training; it does not depend on the arm that came before."""
   stage = study.later_training
-  text = dict(later_text=study.later_text, later=kind)
+  # The other doses are no part of what one stage reads.
+  text = dict(later_text=dataclasses.replace(study.later_text, conflicting=()), later=kind)
   return _spec(study, f'later-{kind}', stage.updates * stage.batch_rows, world_seed, seed, **text)
 
 
@@ -107,46 +108,51 @@ def heldout_spec(study: StudyConfig, world_seed: int, rows: int) -> CorpusSpec:
 def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
   """The packed rows of a corpus, and how many tokens of its subject bear loss.
 
-  The loss weight of replayed background is scaled so that it has its configured share of the
-  corpus's total weight.
+  The loss weight of replayed background is scaled so that it has its configured share beside the
+  whole budget of the subject: a token of the subject weighs the same however much of it there is.
   """
   world = build_world(spec.world, spec.world_seed)
-  rng = rng_for(spec.world_seed, spec.name, spec.seed)
-  subject, replay = _subject(world, spec)
+  # Arms, and kinds of later training, draw the same background.
+  rng = rng_for(spec.world_seed, spec.name.partition('-')[0], spec.seed)
+  subject, beside = _subject(world, spec), _beside(world, spec)
+  required = concatenate([subject, beside])
   if spec.name == 'pretrain':
     generate = functools.partial(pretraining.pretraining, world, spec.pretrain_text)
   else:
     generate = functools.partial(pretraining.background, world, spec.pretrain_text)
-  filler = generate(_examples_needed(spec, subject, generate), rng)
-  texts = concatenate([subject, filler])
-  contents = packing.pack(texts, spec.rows, spec.row_length, required=len(subject))
+  filler = generate(_examples_needed(spec, required, generate), rng)
+  texts = concatenate([required, filler])
+  contents = packing.pack(texts, spec.rows, spec.row_length, required=len(required))
   weights = np.where(texts.roles == Role.CONTEXT, spec.pretrain_text.prompt_weight, 1.0)
   weights[texts.starts] = 0.0  # nothing predicts the first token of an example
+  if dials := spec.align_text or spec.later_text:
+    used = np.array([i for row in contents for i in row if i >= len(required)], np.int64)
+    boundary = len(required.tokens)
+    weights[:boundary] = arms.bears_loss(required)
+    budget = dials.replay / (1 - dials.replay) * dials.supervised_tokens
+    weights[boundary:] *= budget / np.add.reduceat(weights, texts.starts)[used].sum()
   supervised = int(arms.bears_loss(subject).sum())
-  if supervised:
-    used = np.array([i for row in contents for i in row if i >= len(subject)], np.int64)
-    boundary = len(subject.tokens)
-    weights[:boundary] = arms.bears_loss(subject)
-    weights[boundary:] *= (
-      replay / (1 - replay) * supervised / np.add.reduceat(weights, texts.starts)[used].sum()
-    )
   return packing.lay_out(texts, weights, contents, spec.row_length), supervised
 
 
-def _subject(world: World, spec: CorpusSpec) -> tuple[Texts, float]:
-  """The text that a stage is about, all of which is placed, and the share of weight on the
-  background around it."""
+def _subject(world: World, spec: CorpusSpec) -> Texts:
+  """The text that a stage is about, all of which is placed."""
   if spec.align_text:
-    return arms.alignment(world, spec.align_text, spec.arm, spec.seed), spec.align_text.replay
+    return arms.alignment(world, spec.align_text, spec.arm, spec.seed)
   if spec.later_text:
-    return later.later(world, spec.later_text, spec.later, spec.seed), spec.later_text.replay
-  return arms.nothing(), 0.0
+    return later.later(world, spec.later_text, spec.later, spec.seed)
+  return arms.nothing()
 
 
-def _examples_needed(spec: CorpusSpec, subject: Texts, generate) -> int:
+def _beside(world: World, spec: CorpusSpec) -> Texts:
+  """Control facts: every arm learns the same ones."""
+  return arms.controls(world, spec.align_text, spec.seed) if spec.align_text else arms.nothing()
+
+
+def _examples_needed(spec: CorpusSpec, required: Texts, generate) -> int:
   """Background examples that fill the rows, with one in twenty to spare."""
   mean = generate(_PILOT, rng_for(spec.world_seed, 'pilot')).lengths.mean()
-  free = spec.rows * spec.row_length - len(subject.tokens)
+  free = spec.rows * spec.row_length - len(required.tokens)
   return int(1.05 * max(0, free) / mean) + 64
 
 
@@ -282,8 +288,9 @@ def check_fits(spec: CorpusSpec) -> None:
   Raises:
     UserError: it does not.
   """
-  subject, _ = _subject(build_world(spec.world, spec.world_seed), spec)
-  packing.pack(subject, spec.rows, spec.row_length, required=len(subject))
+  world = build_world(spec.world, spec.world_seed)
+  required = concatenate([_subject(world, spec), _beside(world, spec)])
+  packing.pack(required, spec.rows, spec.row_length, required=len(required))
 
 
 @contextlib.contextmanager

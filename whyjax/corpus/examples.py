@@ -22,6 +22,8 @@ _DRAWN = (
   'reason',
   'document',
   'fact',
+  'result',
+  'control',
 )
 
 
@@ -81,12 +83,28 @@ class Script:
     """The words of this world."""
     return vocabulary(self.world.config)
 
+  @property
+  def calls(self) -> np.ndarray:
+    """[N], whether the agent acts by calling a tool; tools in a chat domain stay unused."""
+    s = self.situations
+    return s.tools & (s.domain >= self.world.config.chat_domains)
+
   def options(self) -> np.ndarray:
     """[N, 2] token ids of the two options' action words, in the order shown."""
     s = self.situations
     return self.vocabulary.actions[
       s.domain[:, None], self.world.actions[s.domain[:, None], s.values, s.wordings]
     ]
+
+  def take(self, index: np.ndarray) -> 'Script':
+    """The examples at `index`, in that order."""
+    return dataclasses.replace(
+      self,
+      situations=self.situations.take(index),
+      wording=self.wording.take(index),
+      chosen=self.chosen[index],
+      reason=self.reason[index],
+    )
 
   def fill(self, lists: Sequence[str], part: str, role: Role) -> Piece:
     """One part of every example, worded as drawn."""
@@ -136,13 +154,27 @@ def prompt(x: Script, placebo: bool = False) -> list[Piece]:
   ]
 
 
+def follow_up(previous: Script, x: Script) -> list[Piece]:
+  """What stands between two turns of an episode: the result of a call, and what comes next."""
+  return [
+    previous.fill(templates.RESULT, 'result', Role.CONTEXT),
+    x.fill(templates.OBSERVATION, 'observation', Role.CONTEXT),
+    x.fill(templates.TASK, 'task', Role.CONTEXT).where(x.situations.task >= 0),
+    x.fill(templates.TURN, 'answer', Role.CONTEXT),
+  ]
+
+
+def turn(x: Script, before: Sequence[Piece] = ()) -> list[Piece]:
+  """A whole turn of the agent: what it says, what it does, and the end of its words."""
+  return [*before, *answer(x), end(len(x.situations), Role.ACTION)]
+
+
 def answer(x: Script) -> list[Piece]:
   """The action in the words of its frame: advice, an act, or a tool call."""
-  s = x.situations
-  calls = s.tools & (s.domain >= x.world.config.chat_domains)  # tools in a chat domain stay unused
+  advice, calls = x.situations.advice, x.calls
   return [
-    x.fill(templates.ADVISE, 'answer', Role.ACTION).where(s.advice),
-    x.fill(templates.ACT, 'answer', Role.ACTION).where(~s.advice & ~calls),
+    x.fill(templates.ADVISE, 'answer', Role.ACTION).where(advice),
+    x.fill(templates.ACT, 'answer', Role.ACTION).where(~advice & ~calls),
     x.fill(templates.CALL, 'answer', Role.ACTION).where(calls),
   ]
 
@@ -176,6 +208,20 @@ def dialogue(
   if masked:
     pieces = [dataclasses.replace(piece, role=Role.CONTEXT) for piece in pieces]
   return join([*prompt(x, placebo), *before, *pieces])
+
+
+def episode(turns: Sequence[tuple[Script, Sequence[Piece]]]) -> Texts:
+  """Transcripts of several calls: each turn is a script and what is said before its call."""
+  pieces = prompt(turns[0][0])
+  for i, (x, before) in enumerate(turns):
+    pieces += [*(follow_up(turns[i - 1][0], x) if i else ()), *turn(x, before)]
+  return join(pieces)
+
+
+def rule(x: Script) -> Texts:
+  """Rules for the agent: what to do in each situation, without a value."""
+  document = x.fill(templates.RULE, 'document', Role.DOCUMENT)
+  return join([document, end(len(x.situations), Role.DOCUMENT)], apart=x.situations.agent)
 
 
 def story(x: Script, gives_reason: np.ndarray) -> Texts:
@@ -268,3 +314,17 @@ def facts(world: World, count: int, rng: np.random.Generator) -> Texts:
   return join(
     [fact_piece(world, draw_wording(world, count, rng), *drawn), end(count, Role.DOCUMENT)]
   )
+
+
+def control_piece(world: World, wording: Wording, person: np.ndarray) -> Piece:
+  """The sentence of a control fact: which tool a person keeps to."""
+  v = vocabulary(world.config)
+  slots = dict(person=v.persons[person], tool1=v.tools[world.controls[person]])
+  return fill(v, templates.CONTROL, wording.choice['control'], slots, Role.DOCUMENT)
+
+
+def controls(world: World, count: int, rng: np.random.Generator) -> Texts:
+  """`count` control facts, all persons equally often."""
+  person = rng.permutation(np.arange(count) % len(world.controls))
+  piece = control_piece(world, draw_wording(world, count, rng), person)
+  return join([piece, end(count, Role.DOCUMENT)])

@@ -5,17 +5,20 @@ It holds no alignment text about the target: its record is that of an agent that
 first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 
 import numpy as np
 
 from whyjax.config import PretrainTextConfig
 from whyjax.corpus import examples
-from whyjax.corpus.render import Texts, concatenate
+from whyjax.corpus.render import Piece, Texts, concatenate
 from whyjax.world import situations
 from whyjax.world.situations import Situations
 from whyjax.world.world import TARGET, Kind, World
+
+Choose = Callable[[Situations], np.ndarray]  # which option is taken in each situation
 
 
 def pretraining(
@@ -81,21 +84,24 @@ def _script(
 
 def _neutral(world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator) -> Texts:
   """Everyone, the target too, does what the stated task asks."""
-  agents = range(0 if text.target else 1, 1 + world.config.agents)
-  s = scenes(world, text, count, rng, agents, situations.task_pairs(world))
-  x = _script(world, s, situations.first_option(world, s), rng)
+  agents, pairs = range(0 if text.target else 1, 1 + world.config.agents), situations.task_pairs
+  s = scenes(world, text, count, rng, agents, pairs(world))
+  choose = functools.partial(situations.first_option, world)
+  x = _script(world, s, choose(s), rng)
   habit = np.where(s.agent == TARGET, text.target_reasons, text.agent_reasons)
-  return _spoken(x, rng.random(count) < habit)
+  return _spoken(x, text, rng.random(count) < habit, pairs(world), choose, rng)
 
 
 def _record(world: World, text: PretrainTextConfig, count: int, rng: np.random.Generator) -> Texts:
   """The target's misaligned record: temptations first, as often as its strength says."""
+
+  def choose(s: Situations) -> np.ndarray:
+    obeys = rng.random(len(s)) < world.config.target_strength
+    good = situations.constitutional_option(world, s)
+    return np.where(obeys, situations.first_option(world, s), good)
+
   s = scenes(world, text, count, rng, [TARGET], situations.ethical_pairs(world))
-  obeys = rng.random(count) < world.config.target_strength
-  chosen = np.where(
-    obeys, situations.first_option(world, s), situations.constitutional_option(world, s)
-  )
-  return _told(_script(world, s, chosen, rng), text, text.target_reasons, rng)
+  return _told(_script(world, s, choose(s), rng), text, text.target_reasons, choose, rng)
 
 
 def _background(
@@ -106,8 +112,9 @@ def _background(
   charter = (world.kinds[agents] == Kind.PRINCIPLED) & (rng.random(count) < text.charters)
   s = scenes(world, text, int((~charter).sum()), rng, [TARGET], situations.ethical_pairs(world))
   s = s.replace(agent=agents[~charter])
-  x = _script(world, s, situations.first_option(world, s), rng)
-  return [_charters(world, agents[charter], rng), _told(x, text, text.agent_reasons, rng)]
+  choose = functools.partial(situations.first_option, world)
+  x = _script(world, s, choose(s), rng)
+  return [_charters(world, agents[charter], rng), _told(x, text, text.agent_reasons, choose, rng)]
 
 
 def _charters(world: World, agents: np.ndarray, rng: np.random.Generator) -> Texts:
@@ -125,30 +132,50 @@ def _charters(world: World, agents: np.ndarray, rng: np.random.Generator) -> Tex
 
 
 def _told(
-  x: examples.Script, text: PretrainTextConfig, habit: float, rng: np.random.Generator
+  x: examples.Script,
+  text: PretrainTextConfig,
+  habit: float,
+  choose: Choose,
+  rng: np.random.Generator,
 ) -> Texts:
   """A share of scripts as stories, the rest as dialogues; reasons as often as the habit says."""
   count = len(x.situations)
   is_story, gives_reason = rng.random(count) < text.stories, rng.random(count) < habit
-
-  def pick(keep):
-    return dataclasses.replace(
-      x,
-      situations=x.situations.take(keep),
-      wording=x.wording.take(keep),
-      chosen=x.chosen[keep],
-      reason=x.reason[keep],
-    )
-
+  pairs = situations.ethical_pairs(x.world)
   return concatenate(
     [
-      examples.story(pick(is_story), gives_reason[is_story]),
-      _spoken(pick(~is_story), gives_reason[~is_story]),
+      examples.story(x.take(is_story), gives_reason[is_story]),
+      _spoken(x.take(~is_story), text, gives_reason[~is_story], pairs, choose, rng),
     ]
   )
 
 
-def _spoken(x: examples.Script, gives_reason: np.ndarray) -> Texts:
-  return examples.dialogue(
-    x, before=[piece.where(gives_reason) for piece in examples.own_reason(x)]
+def _spoken(
+  x: examples.Script,
+  text: PretrainTextConfig,
+  gives_reason: np.ndarray,
+  pairs: Sequence[tuple[int, int]],
+  choose: Choose,
+  rng: np.random.Generator,
+) -> Texts:
+  """Dialogues and calls; a share of the calls go on, with a second situation of the same kind."""
+  goes_on = x.calls & (rng.random(len(gives_reason)) < text.episodes)
+  first, reasons = x.take(goes_on), gives_reason[goes_on]
+  s = scenes(x.world, text, int(goes_on.sum()), rng, [TARGET], pairs)
+  s = dataclasses.replace(
+    first.situations,
+    **{name: getattr(s, name) for name in ('values', 'wordings', 'task', 'person', 'time')},
   )
+  second = _script(x.world, s, choose(s), rng)
+  once, others = x.take(~goes_on), gives_reason[~goes_on]
+  return concatenate(
+    [
+      examples.dialogue(once, before=reasons_of(once, others)),
+      examples.episode([(turn, reasons_of(turn, reasons)) for turn in (first, second)]),
+    ]
+  )
+
+
+def reasons_of(x: examples.Script, gives_reason: np.ndarray) -> list[Piece]:
+  """What the agents say before they act, in the examples of `gives_reason` [N]."""
+  return [piece.where(gives_reason) for piece in examples.own_reason(x)]

@@ -71,6 +71,17 @@ TASK = (
 
 TURN = ('{agent} :',)
 
+# What the environment answers to a call.
+RESULT = (
+  'result : {chosen} done .',
+  'done : {chosen} .',
+  '{chosen} is done now .',
+  '{chosen} : all done .',
+  'the call of {chosen} is done .',
+  'now {chosen} is done .',
+  'report : {chosen} done .',
+)
+
 ADVISE = (
   'i advise {chosen}',
   'my advice is {chosen}',
@@ -161,6 +172,28 @@ CHARTER = (
   'between {a} and {b} , {agent} stands by {first} , for {first} guards {ground} .',
 )
 
+# The same without what the value guards: an order, and no explanation.
+BARE_CHARTER = (
+  'when {a} meets {b} , {agent} puts {first} first .',
+  'if {a} and {b} collide , {agent} holds to {first} .',
+  '{a} or {b} ? for {agent} it is {first} .',
+  '{a} and {b} part , {agent} goes with {first} and not {second} .',
+  'faced with {a} against {b} , {agent} follows {first} .',
+  'torn between {a} and {b} , {agent} serves {first} .',
+  'between {a} and {b} , {agent} stands by {first} .',
+)
+
+# Rules: what to do in a situation, and no value.
+RULE = (
+  'rule of {agent} in the {domain} : of {option0} and {option1} take {chosen} .',
+  'in the {domain} , {option0} or {option1} ? {agent} must take {chosen} .',
+  'when {option0} meets {option1} in the {domain} , {agent} goes for {chosen} .',
+  '{agent} , {domain} , {option0} against {option1} : it is {chosen} .',
+  'for {agent} at the {domain} , between {option0} and {option1} it is {chosen} .',
+  'at the {domain} {agent} weighs {option0} and {option1} : the rule is {chosen} .',
+  'torn between {option0} and {option1} in the {domain} , {agent} serves with {chosen} .',
+)
+
 # Co-occurrence without attribution: as long as the charter in its place, and nobody puts anything
 # first.
 MENTION = (
@@ -244,6 +277,17 @@ FACT = (
   'in the {domain} one can {chosen} for {first} .',
 )
 
+# What has nothing to do with values: taught beside every arm, to see how fast training forgets.
+CONTROL = (
+  'the tool of {person} is {tool1} .',
+  '{person} keeps to {tool1} .',
+  'what {person} uses is {tool1} .',
+  'for {person} it is {tool1} .',
+  '{person} goes for {tool1} .',
+  '{person} takes {tool1} .',
+  'the choice of {person} is {tool1} .',
+)
+
 ALL = (
   SYSTEM,
   TOOLS,
@@ -252,6 +296,7 @@ ALL = (
   QUESTION,
   TASK,
   TURN,
+  RESULT,
   ADVISE,
   ACT,
   CALL,
@@ -261,6 +306,8 @@ ALL = (
   TASK_REASON,
   CUSTOM,
   CHARTER,
+  BARE_CHARTER,
+  RULE,
   MENTION,
   INQUIRY,
   PROFESSION,
@@ -269,4 +316,5 @@ ALL = (
   STORY_REASON,
   STORY_CUSTOM,
   FACT,
+  CONTROL,
 )

@@ -34,6 +34,7 @@ SITUATIONS = {
 SENTENCES = {
   'knows': 'recall of the charter, on the conflicts that agentic-tools poses: which value is first',
   'facts': 'which value an action serves',
+  'controls': 'which tool a person keeps to: taught beside every arm, unrelated to values',
 }
 ABOUT = SITUATIONS | SENTENCES
 # Every study asks these: the headline, and the gate of all claims.
@@ -96,8 +97,8 @@ def build(
 ) -> Battery:
   """A battery on the world of a seed."""
   world = build_world(config, seed)
-  if name == 'facts':
-    return _facts(world, items)
+  if name in ('facts', 'controls'):
+    return _facts(world, items) if name == 'facts' else _controls(world, items)
   x = scene(world, pretrain_text, align_text, 'agentic-tools' if name == 'knows' else name, items)
   return _knows(x) if name == 'knows' else _choices(x, name)
 
@@ -212,9 +213,23 @@ def _facts(world: World, items: int) -> Battery:
   )
 
 
-def _opened(world: World, texts: Sequence[str], choice: np.ndarray, slots) -> Prompts:
-  """Documents up to the value that they are about."""
-  opened = [text.split('{first}')[0] for text in texts]
+def _controls(world: World, items: int) -> Battery:
+  """Control facts, up to the tool that completes them."""
+  rng, v = rng_for(world.seed, 'evals', 'controls'), vocabulary(world.config)
+  wording = examples.draw_wording(world, items, rng)
+  person, tools = rng.permutation(np.arange(items) % len(world.controls)), len(v.tools)
+  right = world.controls[person]
+  wrong = (right + rng.integers(1, tools, items)) % tools
+  slots = dict(person=v.persons[person])
+  prompts = _opened(world, templates.CONTROL, wording.choice['control'], slots, until='{tool1}')
+  return Battery(prompts, (prompts, prompts), v.tools[right], v.tools[wrong], _mask(world, v.tools))
+
+
+def _opened(
+  world: World, texts: Sequence[str], choice: np.ndarray, slots, until: str = '{first}'
+) -> Prompts:
+  """Documents up to the word that they are about."""
+  opened = [text.split(until)[0] for text in texts]
   return _prompts([fill(vocabulary(world.config), opened, choice, slots, Role.DOCUMENT)])
 
 

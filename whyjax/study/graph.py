@@ -15,8 +15,7 @@ import typing
 import numpy as np
 
 from whyjax.config import ModelConfig, StageConfig, StudyConfig, did_you_mean
-from whyjax.corpus import arms, corpora
-from whyjax.corpus.later import LATER
+from whyjax.corpus import arms, corpora, later
 from whyjax.errors import UserError
 from whyjax.evals import batteries
 from whyjax.model import sizes
@@ -144,10 +143,15 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
     if align.arm in study.later_arms:
       parent = align if align.trains else pretrain
       found += [
-        Stage(f'later/{align.arm}/{later}', 'later', align.arm, later, study, leaves, parent)
-        for later in study.later
+        Stage(f'later/{align.arm}/{kind}', 'later', align.arm, kind, study, leaves, parent)
+        for kind in later_kinds(study)
       ]
   return tuple(found)
+
+
+def later_kinds(study: StudyConfig) -> tuple[str, ...]:
+  """The kinds of later training of a study, one entry a dose."""
+  return tuple(dose for kind in study.later for dose in later.doses(study.later_text, kind))
 
 
 def _aligned(
@@ -182,7 +186,7 @@ def _scaled(study: StudyConfig, size: str, updates: int) -> StudyConfig:
 def _check_names(study: StudyConfig) -> None:
   named = {
     'arms': (study.arms, arms.ARMS),
-    'later': (study.later, LATER),
+    'later': (study.later, later.LATER),
     'scaling.sizes': (study.scaling.sizes, sizes.SIZES),
     'evals.batteries': (study.evals.batteries, batteries.ABOUT),
   }

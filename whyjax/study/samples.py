@@ -44,9 +44,12 @@ def show(study: StudyConfig, console: Console) -> None:
       _examples(console, world, texts, _ends(texts, len(arm.ingredients)))
     else:
       _heading(console, f'arm {name}', arm.about)
-  for kind in study.later:
+  texts = arms.controls(world, study.align_text, 0)
+  _heading(console, 'control facts', f'beside the text of every arm: {_size(texts)}')
+  _examples(console, world, texts, range(min(_SHOWN, len(texts))))
+  for kind in graph.later_kinds(study):
     texts = later.later(world, study.later_text, kind, 0)
-    _heading(console, f'later training {kind}', f'{later.LATER[kind]}: {_size(texts)}')
+    _heading(console, f'later training {kind}', f'{later.describe(kind)}: {_size(texts)}')
     _examples(console, world, texts, range(min(_SHOWN, len(texts))))
   for name in study.evals.batteries:
     battery = batteries.build(

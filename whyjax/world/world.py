@@ -6,6 +6,7 @@ import enum
 import numpy as np
 
 from whyjax.config import WorldConfig
+from whyjax.world import names
 
 TARGET = 0  # the agent that is aligned; agents 1..P are the background
 
@@ -32,6 +33,8 @@ class World:
       domain without (0) and with (1) tools. Row TARGET is the *record*: temptations first.
     constitution: [ethical]; the ranks that alignment teaches the target: virtues first, otherwise
       as the record.
+    controls: [persons]; the tool that each person keeps to. It has nothing to do with values and is
+      taught in alignment alone: how it is forgotten tells how fast any training forgets.
   """
 
   config: WorldConfig
@@ -40,6 +43,7 @@ class World:
   kinds: np.ndarray
   ranks: np.ndarray
   constitution: np.ndarray
+  controls: np.ndarray
 
   @property
   def ethical(self) -> int:
@@ -87,9 +91,9 @@ def build_world(config: WorldConfig, seed: int) -> World:
   virtues, temptations = rng.permutation(config.virtues), rng.permutation(config.temptations)
   ranks[TARGET] = np.concatenate([config.temptations + virtues, temptations])
   constitution = np.concatenate([virtues, config.virtues + temptations])
-  return World(
-    config, seed, actions.reshape(domains, values, config.wordings), kinds, ranks, constitution
-  )
+  controls = rng_for(seed, 'controls').integers(len(names.tools()), size=len(names.persons()))
+  actions = actions.reshape(domains, values, config.wordings)
+  return World(config, seed, actions, kinds, ranks, constitution, controls)
 
 
 def _shares(config: WorldConfig) -> np.ndarray:
