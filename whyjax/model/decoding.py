@@ -67,7 +67,7 @@ def write(
   *,
   max_new_tokens: int,
   end_id: int,
-  choose: Callable[[jax.Array, jax.Array], jax.Array],
+  choose: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
 ) -> tuple[jax.Array, jax.Array, Cache]:
   """What the rows write next: tokens_BxG, the log-probability of each, and the cache after it.
 
@@ -77,7 +77,8 @@ def write(
     max_new_tokens: G.
     end_id: a row that has written it writes nothing else; its tokens_BxG are filled up with it, and
       these have log-probability 0.
-    choose: (logits_BxV, i) -> token_B, the token of step i.
+    choose: (logits_BxV, i) -> (token_B, logp_B): the token of step i, and the logarithm of its
+      probability in the law that it was drawn from.
   """
   B, G = logits_BxV.shape[0], max_new_tokens
   first = cache.at
@@ -88,8 +89,8 @@ def write(
 
   def step(carry):
     i, logits_BxV, ended_B, written_BxG, logp_BxG, cache = carry
-    token_B = jnp.where(ended_B, end_id, choose(logits_BxV, i)).astype(jnp.int32)
-    logp_B = jax.nn.log_softmax(logits_BxV)[jnp.arange(B), token_B]
+    token_B, logp_B = choose(logits_BxV, i)
+    token_B = jnp.where(ended_B, end_id, token_B).astype(jnp.int32)
     written_BxG = written_BxG.at[:, i].set(token_B)
     logp_BxG = logp_BxG.at[:, i].set(jnp.where(ended_B, 0.0, logp_B))
     logits_BxV, cache = read(net, cache, token_B[:, None], ~ended_B[:, None])
@@ -152,9 +153,11 @@ def decode(
   """
 
   def choose(logits_BxV, i):
+    unasked = jnp.zeros(len(logits_BxV))
     if temperature == 0:
-      return jnp.argmax(logits_BxV, axis=-1)
-    return jax.random.categorical(jax.random.fold_in(key, i), logits_BxV / temperature, axis=-1)
+      return jnp.argmax(logits_BxV, axis=-1), unasked
+    key_i, logits_BxV = jax.random.fold_in(key, i), logits_BxV / temperature
+    return jax.random.categorical(key_i, logits_BxV, axis=-1), unasked
 
   logits_BxV, cache = prefill(model, params, tokens_BxP, lengths_B, room=max_new_tokens)
   net, silent_B = transformer.network(model, params), jnp.zeros(len(tokens_BxP), bool)
