@@ -1,4 +1,4 @@
-"""Episodes as tokens: what the agent reads before each of its turns, what is offered, what it earns.
+"""Episodes as tokens: what the agent reads before each turn, what is offered, what it earns.
 
 The agent's own words are written during training; the environment's are data, with a placeholder
 for the action that was called.
@@ -6,12 +6,14 @@ for the action that was called.
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 
 import numpy as np
 
-from whyjax.config import ReinforcementConfig, WorldConfig
+from whyjax.config import ReinforcementConfig, StudyConfig, WorldConfig
 from whyjax.corpus import corpora, examples
 from whyjax.corpus.later import reward_of
 from whyjax.corpus.render import Piece, join
@@ -46,6 +48,13 @@ class EpisodeSpec:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def spec(study: StudyConfig, kind: str, world_seed: int, seed: int) -> EpisodeSpec:
+  """The episodes of one kind of later training; they do not depend on the arm that came before."""
+  stage = study.reinforcement_training
+  starts = stage.updates * stage.batch_rows
+  return EpisodeSpec(kind, study.world, world_seed, seed, starts, study.reinforcement)
+
+
 @dataclasses.dataclass(frozen=True)
 class Episodes:
   """N episodes of T turns.
@@ -71,7 +80,7 @@ def generate(spec: EpisodeSpec) -> Episodes:
   turns = episodes.sample(world, spec.starts, dials.turns, asked, rng)
   scripts = [_script(world, s, rng) for s in turns]
   contexts = [_left_padded(examples.prompt(scripts[0]))]
-  for previous, x in zip(scripts, scripts[1:], strict=False):
+  for previous, x in itertools.pairwise(scripts):
     one, other = (
       _left_padded(examples.follow_up(_choosing(previous, option), x)) for option in range(2)
     )
@@ -82,6 +91,12 @@ def generate(spec: EpisodeSpec) -> Episodes:
     options=np.stack([x.options() for x in scripts], axis=1).astype(np.int32),
     paid=np.stack([episodes.rewards(world, s, reward) for s in turns], axis=1),
   )
+
+
+@functools.lru_cache(maxsize=64)
+def context_length(spec: EpisodeSpec) -> int:
+  """Places of a context, padding included."""
+  return generate(spec).contexts.shape[-1]
 
 
 def _script(world: World, s, rng: np.random.Generator) -> examples.Script:
@@ -139,9 +154,7 @@ class EpisodeData:
     self._specs, self._starts = specs, starts
     drawn = [generate(spec) for spec in specs]
     width = max(e.contexts.shape[-1] for e in drawn)
-    self._episodes = [
-      dataclasses.replace(e, contexts=_widened(e.contexts, width)) for e in drawn
-    ]
+    self._episodes = [dataclasses.replace(e, contexts=_widened(e.contexts, width)) for e in drawn]
     self.rows = [spec.starts for spec in specs]
     self.hash = [_hash(spec, e) for spec, e in zip(specs, self._episodes, strict=True)]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import dataclasses
 
 from whyjax.config import StudyConfig, did_you_mean
+from whyjax.corpus.later import REINFORCEMENT
 from whyjax.errors import UserError
 
 TCW = 'Teaching Claude Why (Kutasov & Jermyn 2026)'
@@ -246,7 +247,7 @@ def _registry() -> dict[str, Claim]:
           direction=c.direction,
         )
       )
-    for after in ('neutral', 'capability'):
+    for after in ('neutral', 'capability', *REINFORCEMENT):
       for treatment, source, what in _EROSION:
         name = f'{treatment}-outlasts-demonstrations-{after}-{suffix}'
         statement = (

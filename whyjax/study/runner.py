@@ -105,12 +105,14 @@ def _summary(stage: Stage, workdir: Path) -> str:
   """How a finished stage trained, and how often it now acts against the constitution."""
   record = cache.trained(stage, workdir)
   evals, seconds = cache.evaluated(stage, workdir)
-  loss = sum(record['loss']) / len(record['loss'])
+  # Records of earlier versions have no reward.
+  shown = 'reward' if record.get('reward') else 'loss'
+  value = sum(record[shown]) / len(record[shown])
   rates = [
     _rate(results.select(evals, record='eval', battery=HEADLINE, scoring=scoring))
     for scoring in ('greedy', 'forced')
   ]
-  return f'loss {loss:.3f}  {record["run"]["wall"]:4.0f} + {seconds:.0f} s  {" ".join(rates)}'
+  return f'{shown} {value:.3f}  {record["run"]["wall"]:4.0f} + {seconds:.0f} s  {" ".join(rates)}'
 
 
 def _rate(found: Sequence[dict]) -> str:

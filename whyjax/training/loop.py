@@ -15,7 +15,7 @@ from whyjax.training import mesh as meshes
 from whyjax.training.checkpoint import Checkpoints, check_tree, restore_params
 from whyjax.training.interrupt import Interrupt, Preempted
 from whyjax.training.metrics import Reporter
-from whyjax.training.step import Method, Program, Text, make_program
+from whyjax.training.step import TEXT, Method, Program, make_program
 
 
 class Data(Protocol):
@@ -58,7 +58,7 @@ def train(
   log: Callable[[str], None],
   init_from: Path | None = None,
   label: str = '',
-  method: Method = Text(),
+  method: Method = TEXT,
 ) -> TrainResult:
   """Trains R = len(seeds) replicas for `stage.updates` updates, or for what is left of them.
 

@@ -2,12 +2,13 @@
 
 One step plays `group` episodes from every start, with cached decoding in a compiled environment;
 judges each by its reward beside the mean of its group; and moves the probability of every token
-that the model wrote. `accumulation` divides what is learnt from, not what is played: there memory is
-needed. Two details differ from the paper. The sum over tokens is divided by the
+that the model wrote. Two details differ from the paper. The sum over tokens is divided by the
 number of tokens in the batch, not by the length of each episode, which would favour short successes
 and long failures (Liu et al. 2025, 2503.20783). And the group may go undivided by its standard
 deviation. With one pass, no division and no KL term the gradient is that of REINFORCE (Williams
 1992) with the group's mean as its baseline.
+
+`accumulation` divides what is learnt from, not what is played: it is there that memory is needed.
 
 Shape letters beside those of the model: N episodes (B starts times the group), T turns, C tokens of
 a context, G of what is written after it, S = T (C + G) places of an episode.

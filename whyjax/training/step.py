@@ -67,6 +67,9 @@ class Text:
     return make_step(model, stage, device)
 
 
+TEXT = Text()
+
+
 def loss_fn(
   model: ModelConfig, params: dict, batch: dict, **options
 ) -> tuple[jax.Array, jax.Array]:
@@ -154,7 +157,7 @@ def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> C
 
 
 def make_dispatch(
-  model: ModelConfig, stage: StageConfig, device: DeviceConfig, method: Method = Text()
+  model: ModelConfig, stage: StageConfig, device: DeviceConfig, method: Method = TEXT
 ) -> Callable:
   """dispatch(state, stack, n) -> (state, metrics): n steps of one replica on a stack [K, B, ...].
 
@@ -206,7 +209,7 @@ def make_program(
   mesh: jax.sharding.Mesh,
   replicas: int,
   row_length: int,
-  method: Method = Text(),
+  method: Method = TEXT,
 ) -> Program:
   """The program of a stage; stages of equal shape in one process share it."""
 
