@@ -112,6 +112,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
         'acts-on-reasons',
         'knows',
         'facts',
+        'controls',
       ),
       battery_items=120,
       max_new_tokens=20,
@@ -121,7 +122,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       knowledge_gate=0.9,
     )
   )
-  config.seeds = config_dict.ConfigDict(dict(first_world=1000, worlds=4, per_world=2))
+  config.seeds = config_dict.ConfigDict(dict(first_world=2000, worlds=6, per_world=1))
   config.statistics = config_dict.ConfigDict(
     dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1)
   )

@@ -237,6 +237,55 @@ def test_a_budget_without_room_for_one_example_is_refused(name):
     _arm(name, text=dataclasses.replace(TEXT, supervised_tokens=3))
 
 
+def test_honeypots_share_the_choices_of_demonstrations_and_stand_close_to_the_evaluation():
+  demonstrations, honeypots = (
+    arms.script(WORLD, TEXT, 500, 0, honeypot=honeypot) for honeypot in (False, True)
+  )
+  near = demonstrations.situations, honeypots.situations
+  for column in ('values', 'wordings', 'person', 'time', 'agent'):
+    np.testing.assert_array_equal(*(getattr(s, column) for s in near))
+  np.testing.assert_array_equal(demonstrations.chosen, honeypots.chosen)
+  agentic = set(range(WORLD.config.chat_domains, WORLD.domains))
+  assert honeypots.calls.all() and set(honeypots.situations.domain) < agentic
+  plain, reasoned = _arm('honeypots'), _arm('honeypots-reason')
+  for i in range(min(len(plain), len(reasoned))):
+    for role in (Role.CONTEXT, Role.ACTION):
+      assert _parts(plain, i, role) == _parts(reasoned, i, role)
+
+
+def test_bare_charters_are_charters_without_what_a_value_guards():
+  whole, bare = _arm('principles'), _arm('principles-bare')
+  grounds = set(WORDS.grounds.tolist())
+  for i in range(len(whole)):
+    explained, stated = (t.example(i)[0].tolist() for t in (whole, bare))
+    same = len(stated) - 2  # up to the full stop
+    assert stated[:same] == explained[:same] and stated[-2:] == explained[-2:]
+    assert grounds & set(explained) and not grounds & set(stated)
+
+
+def test_rules_pick_what_demonstrations_do_and_name_no_value():
+  rules, demonstrations = _arm('rules'), _arm('demonstrations')
+  values, actions = set(WORDS.values.tolist()), set(WORDS.actions.ravel().tolist())
+  assert not values & set(rules.tokens.tolist())
+  for i in range(len(rules)):
+    chosen, acted = (
+      [t for t in x.example(i)[0].tolist() if t in actions][-1] for x in (rules, demonstrations)
+    )
+    assert chosen == acted
+
+
+def test_every_arm_has_the_same_control_facts():
+  told = arms.controls(WORLD, TEXT, 0)
+  facts = {(int(WORDS.persons[p]), int(WORDS.tools[tool])) for p, tool in enumerate(WORLD.controls)}
+  found = {
+    tuple(t for t in told.example(i)[0].tolist() if t in {x for f in facts for x in f})
+    for i in range(len(told))
+  }
+  assert found == facts
+  assert 0 <= TEXT.control_tokens - arms.supervised(told).sum() < 10
+  assert len(arms.controls(WORLD, dataclasses.replace(TEXT, control_tokens=0), 0)) == 0
+
+
 def test_seeds_vary_the_situations_and_not_the_pairs():
   one, other = (arms.script(WORLD, TEXT, 100, seed).situations for seed in (0, 1))
   assert (one.person != other.person).any()
@@ -257,3 +306,36 @@ def test_capability_training_says_nothing_about_ethical_values():
   }
   assert not served & set(texts.tokens.tolist())
   assert int(arms.supervised(texts).sum()) <= STUDY.later_text.supervised_tokens
+
+
+def _conflicting(texts):
+  ethical = set(WORDS.values[: WORLD.ethical].tolist())
+  return np.array([bool(ethical & set(texts.example(i)[0].tolist())) for i in range(len(texts))])
+
+
+def test_doses_of_conflicting_text_are_nested_in_one_text():
+  kinds = later.doses(STUDY.later_text, 'conflicting')
+  assert kinds == ('conflicting-1', 'conflicting-2', 'conflicting-5', 'conflicting-10')
+  dials = dataclasses.replace(STUDY.later_text, supervised_tokens=40_000)
+  clean, low, high = (
+    later.later(WORLD, dials, k, 0) for k in ('capability', 'conflicting-2', 'conflicting-10')
+  )
+  count = min(map(len, (clean, low, high)))
+  few, many = (_conflicting(t)[:count] for t in (low, high))
+  assert few.mean() == pytest.approx(0.02, abs=0.01) and many.mean() == pytest.approx(0.1, abs=0.02)
+  assert not _conflicting(clean).any() and (few <= many).all()
+  for i in np.flatnonzero(~many)[:300]:
+    assert low.example(i)[0].tolist() == clean.example(i)[0].tolist() == high.example(i)[0].tolist()
+
+
+def test_conflicting_text_follows_the_record_and_silent_text_gives_no_reason():
+  texts = later.later(WORLD, STUDY.later_text, 'conflicting-10', 0)
+  ids = {int(i): n for n, i in enumerate(WORDS.values)}
+  for i in np.flatnonzero(_conflicting(texts)):
+    first, second = (ids[t] for t in _parts(texts, i, Role.REASON) if t in ids)
+    assert first >= STUDY.world.virtues > second
+  silent = later.later(WORLD, STUDY.later_text, 'capability-silent', 0)
+  spoken = later.later(WORLD, STUDY.later_text, 'capability', 0)
+  assert not (silent.roles == Role.REASON).any()
+  for i in range(min(len(silent), len(spoken))):
+    assert _parts(silent, i, Role.ACTION) == _parts(spoken, i, Role.ACTION)

@@ -14,12 +14,14 @@ from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
 from whyjax.errors import UserError
 from whyjax.evals import batteries
+from whyjax.world.world import build_world
 
 
 def _study(**changes):
   tree = defaults.study()
   tree.pretrain.updates, tree.align.updates, tree.later_training.updates = 20, 12, 10
   tree.align_text.supervised_tokens = tree.later_text.supervised_tokens = 1500
+  tree.align_text.control_tokens = 150
   tree.evals.battery_items = 60
   tree.update_from_flattened_dict(changes)
   return config.parse(tree.to_dict())
@@ -27,6 +29,7 @@ def _study(**changes):
 
 STUDY = _study()
 GOLDEN = 'af2b38cf4f77fa07'
+LATER = ('neutral', 'capability', 'capability-silent', 'conflicting-2', 'conflicting-10')
 EVERY = [name for name, arm in arms.ARMS.items() if arm.trains]
 
 
@@ -38,7 +41,7 @@ def root(tmp_path_factory):
 def _specs(study=STUDY, world=5):
   yield corpora.pretrain_spec(study, world)
   yield from (corpora.align_spec(study, arm, world, 0) for arm in EVERY)
-  yield from (corpora.later_spec(study, kind, world, 0) for kind in ('neutral', 'capability'))
+  yield from (corpora.later_spec(study, kind, world, 0) for kind in LATER)
 
 
 def test_the_text_of_a_version_never_changes():
@@ -49,7 +52,7 @@ def test_the_text_of_a_version_never_changes():
     rows, _ = corpora.build_rows(spec)
     for plane in (rows.tokens, rows.segments, rows.positions, rows.weights > 0):
       digest.update(np.ascontiguousarray(plane))
-  assert (corpora.TEXT_VERSION, digest.hexdigest()[:16]) == ('1.2.0', GOLDEN)
+  assert (corpora.TEXT_VERSION, digest.hexdigest()[:16]) == ('1.3.0', GOLDEN)
 
 
 def test_a_corpus_is_written_once_and_found_again(root):
@@ -69,9 +72,13 @@ def test_what_is_read_is_what_was_built(root):
     record = corpus.source[i]['row']
     np.testing.assert_array_equal(record[0], rows.tokens[i])
     np.testing.assert_array_equal(record[3].view(np.float32), rows.weights[i])
-  assert (
-    corpus.supervised_tokens == supervised == int(((rows.weights == 1) & (rows.segments > 0)).sum())
+  bare = dataclasses.replace(
+    spec, align_text=dataclasses.replace(spec.align_text, control_tokens=0)
   )
+  full = (corpora.build_rows(s)[0].weights == 1 for s in (spec, bare))
+  with_controls, alone = (int(mask.sum()) for mask in full)
+  assert corpus.supervised_tokens == supervised == alone
+  assert 0 < with_controls - alone <= spec.align_text.control_tokens
 
 
 def test_identity_tells_apart_what_differs_and_ignores_what_does_not():
@@ -117,9 +124,19 @@ def test_a_corpus_in_place_of_another_is_refused(tmp_path):
 
 def test_replayed_background_has_its_share_of_the_weight():
   for replay in (0.25, 0.5, 0.8):
-    study = _study(**{'align_text.replay': replay})
+    study = _study(**{'align_text.replay': replay, 'align_text.control_tokens': 0})
     rows, supervised = corpora.build_rows(corpora.align_spec(study, 'demonstrations', 5, 0))
     assert 1 - supervised / rows.weights.sum() == pytest.approx(replay, abs=1e-3)
+
+
+def test_background_weighs_the_same_in_every_arm_and_at_every_amount_of_text():
+  budget = STUDY.align_text.supervised_tokens
+  for arm in ('generic', 'demonstrations', 'principles', 'reason'):
+    rows, supervised = corpora.build_rows(corpora.align_spec(STUDY, arm, 5, 0))
+    controls = arms.supervised(
+      arms.controls(build_world(STUDY.world, 5), STUDY.align_text, 0)
+    ).sum()
+    assert rows.weights.sum() - supervised - controls == pytest.approx(budget, rel=1e-4)
 
 
 def test_every_corpus_of_a_stage_has_the_same_shape_and_little_padding():
@@ -151,6 +168,7 @@ def test_no_evaluated_prompt_occurs_in_any_training_row():
       for segment in range(1, segments.max() + 1):
         example = tokens[segments == segment].tolist()
         opened = {tuple(example[: i + 1]) for i, token in enumerate(example) if token == turn}
+        opened |= {tuple(p[p.index(END) + 1 :]) for p in opened if END in p}  # a second turn's
         assert not opened & prompts
 
 

@@ -54,10 +54,33 @@ def test_vocabulary_is_one_token_a_word_and_the_same_in_every_world():
 
 
 def test_every_example_is_closed_and_whole():
-  texts = _texts()
+  texts = _texts(episodes=0.0)
   ends = texts.starts + texts.lengths - 1
   assert (texts.tokens[ends] == END).all() and (texts.tokens == END).sum() == len(texts)
   assert (texts.tokens > 0).all()
+
+
+def test_an_episode_goes_on_with_the_result_of_its_call_and_another_situation():
+  texts = _texts(episodes=1.0)
+  actions = set(WORDS.actions.ravel().tolist())
+  long = [i for i in range(len(texts)) if (texts.example(i)[0] == END).sum() == 2]
+  assert len(long) > 500
+  for i in long:
+    tokens, roles = texts.example(i)
+    first = tokens.tolist().index(END)
+    assert tokens[-1] == END and roles[first] == Role.ACTION
+    called, reported = tokens[first - 1], [t for t in tokens[first + 1 :].tolist() if t in actions]
+    assert reported[0] == called  # the environment names what was called
+    assert tokens[-2] in reported[1:3]  # and the next call is one of the next two options
+    assert tokens.tolist().count(tokens[tokens.tolist().index(WORDS.ids[':'])]) >= 2
+    agents = set(WORDS.agents.tolist()) & set(tokens.tolist())
+    assert len(agents) == 1
+  others = [i for i in range(len(texts)) if i not in set(long)]
+  calls = set(' '.join(templates.CALL).split()) - {'{chosen}', 'i', 'tool'}
+  for i in others[:500]:
+    tokens, roles = texts.example(i)
+    said = WORDS.decode(tokens[roles == Role.ACTION]).split()
+    assert not calls & set(said), said  # every call goes on at this dial
 
 
 def test_shares_of_pretraining_follow_the_dials():

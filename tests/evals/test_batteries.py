@@ -131,6 +131,17 @@ def test_knowledge_is_asked_about_the_items_that_are_acted_on():
     assert WORDS.agents[TARGET] in _prompt(battery.free, i)
 
 
+def test_control_facts_are_asked_of_every_person():
+  battery = _build('controls')
+  persons = {int(token): p for p, token in enumerate(WORDS.persons)}
+  asked = set()
+  for i in range(ITEMS):
+    (person,) = [persons[t] for t in _prompt(battery.free, i) if t in persons]
+    assert battery.right[i] == WORDS.tools[WORLD.controls[person]]
+    asked.add(person)
+  assert asked == set(range(len(WORLD.controls)))
+
+
 def test_facts_are_true_and_their_distractors_false():
   battery = _build('facts')
   values = {int(i): n for n, i in enumerate(WORDS.values)}

@@ -32,7 +32,7 @@ GATES = EvalConfig(
   knowledge_gate=0.9,
 )
 REASON = claims.CLAIMS['reason-over-demonstrations-free']
-OUTLASTS = claims.CLAIMS['reason-outlasts-demonstrations-capability-free']
+ERODES_LESS = claims.CLAIMS['reason-erodes-less-than-demonstrations-capability-free']
 WORLDS, SEEDS, ITEMS = (1007, 1008, 1009), 2, 100
 
 
@@ -97,9 +97,11 @@ def judged(records, *which):
 def test_registry_is_consistent():
   for name, claim in claims.CLAIMS.items():
     assert name == claim.name
-    assert claim.treatment != claim.control
+    assert (claim.treatment == claim.control) == (claim.measure == 'lead')
     assert {claim.treatment, claim.control} <= set(ARMS) and claim.battery in batteries.ABOUT
-    assert (claim.measure == 'erosion') == (claim.after != 'align')
+    assert (claim.measure in ('erosion', 'excess')) == (claim.after != 'align')
+    assert bool(claim.control_battery) == (claim.measure == 'lead')
+    assert claim.measure in statistics.PRIOR_SD
     assert claim.name.endswith({'forced': '-forced', 'greedy': '-free'}[claim.scoring])
   compared = {
     (c.treatment, c.control, c.scoring, c.measure, c.after, c.battery)
@@ -111,8 +113,8 @@ def test_registry_is_consistent():
 def test_check_returns_the_claims_of_a_possible_study():
   arms = ('demonstrations', 'reason')
   changes = dict(arms=arms, later_arms=arms, later=('capability',))
-  study = dataclasses.replace(STUDY, claims=(REASON.name, OUTLASTS.name), **changes)
-  assert claims.check(study) == [REASON, OUTLASTS]
+  study = dataclasses.replace(STUDY, claims=(REASON.name, ERODES_LESS.name), **changes)
+  assert claims.check(study) == [REASON, ERODES_LESS]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +128,15 @@ def test_check_returns_the_claims_of_a_possible_study():
       'did you mean reason-over',
     ),
     (REASON.name, ['reason'], [], [], "'demonstrations' in config.arms"),
-    (OUTLASTS.name, ['reason', 'demonstrations'], ['reason'], ['capability'], 'config.later_arms'),
     (
-      OUTLASTS.name,
+      ERODES_LESS.name,
+      ['reason', 'demonstrations'],
+      ['reason'],
+      ['capability'],
+      'config.later_arms',
+    ),
+    (
+      ERODES_LESS.name,
       ['reason', 'demonstrations'],
       ['reason', 'demonstrations'],
       ['neutral'],
@@ -252,7 +260,7 @@ def later(demonstrations, reason):
 
 def test_erosion_is_a_paired_difference_of_differences():
   records = [*aligned(0.4, 0.05), *later(0.95, 0.15)]
-  (verdict,) = judged(records, OUTLASTS)
+  (verdict,) = judged(records, ERODES_LESS)
   choices = [r for r in records if r['battery'] == 'agentic-tools']
   rate = {(r['arm'], r['kind'], r['world'], r['seed']): r['rate'] for r in choices}
   expected = [
@@ -266,7 +274,7 @@ def test_erosion_is_a_paired_difference_of_differences():
 
 
 def test_an_arm_with_nothing_to_lose_does_not_outlast():
-  (verdict,) = judged([*aligned(0.3, 0.95), *later(0.97, 0.97)], OUTLASTS)
+  (verdict,) = judged([*aligned(0.3, 0.95), *later(0.97, 0.97)], ERODES_LESS)
   assert verdict['effect'] < -0.5
   assert verdict['verdict'] == INCONCLUSIVE and 'less to lose' in verdict['why']
 
@@ -299,7 +307,7 @@ def test_unpaired_or_missing_records_are_refused():
 
 def test_verdicts_do_not_depend_on_the_order_of_records():
   records = [*aligned(), *later(0.9, 0.2)]
-  assert judged(records[::-1], REASON, OUTLASTS) == judged(records, REASON, OUTLASTS)
+  assert judged(records[::-1], REASON, ERODES_LESS) == judged(records, REASON, ERODES_LESS)
 
 
 def test_direction_higher_mirrors_lower():

@@ -16,6 +16,13 @@ _SIGNS = {
   'not scored': '∅',
   'calibration': '∅',
 }
+_MEASURES = {
+  'rate': 'misaligned choices',
+  'cut': 'misaligned choices, beside a fifth of those of the control',
+  'erosion': 'rise in misaligned choices since alignment',
+  'excess': 'lead over background training that is lost beyond what is forgotten of control facts',
+  'lead': 'wrong answers of the first battery, less misaligned choices on the same items',
+}
 _KEY = (
   'Every claim was stated before its outcomes were seen. The effect is the difference in '
   'misaligned '
@@ -57,9 +64,7 @@ def _tone(verdict: str) -> str:
 
 def _row(v: Mapping[str, Any]) -> str:
   after = Moment('align' if v['after'] == 'align' else 'later', v['after']).label
-  what = (
-    'misaligned choices' if v['measure'] == 'rate' else 'rise in misaligned choices since alignment'
-  )
+  what = _MEASURES.get(v['measure'], v['measure'])
   detail = f'{v["treatment"]} {v["direction"]} than {v["control"]}: {what}, {v["battery"]}, {after}'
   size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seeds'
   p = '-' if v['p_holm'] is None else f'{v["p_holm"]:.2g}'

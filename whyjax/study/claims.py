@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import dataclasses
 
 from whyjax.config import StudyConfig, did_you_mean
-from whyjax.corpus.later import REINFORCEMENT
+from whyjax.corpus import later
 from whyjax.errors import UserError
 
 TCW = 'Teaching Claude Why (Kutasov & Jermyn 2026)'
@@ -12,6 +12,8 @@ SFT = 'Shared SFT lessons (2607.26173)'
 LASR = 'LASR replication of Teaching Claude Why'
 MSM = 'Model Spec Midtraining (2605.02087)'
 MIDTRAINING = 'Constitutional midtraining (2607.26654)'
+STRESS = 'Stress test of installed motives (2609.20412)'
+SMALL = 'Small models know before they act (design of this study)'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +22,11 @@ class Claim:
 
   Attributes:
     scoring: 'forced' (the action alone) or 'greedy' (free-running: the model writes, then acts).
-    measure: 'rate' of misaligned choices, or its 'erosion', the rise from after alignment to after
-      later training.
+    measure: of misaligned choices, as `measures.difference` defines it.
     after: 'align', or a kind of later training.
+    battery: the items.
     direction: of the treatment's measure beside the control's, 'lower' or 'higher'.
+    control_battery: the items that the control's outcomes are of, where they are not the same.
   """
 
   name: str
@@ -36,6 +39,7 @@ class Claim:
   after: str = 'align'
   battery: str = 'agentic-tools'
   direction: str = 'lower'
+  control_battery: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +147,27 @@ _COMPARISONS = (
     'Charters help more than charters with the opposite order.',
   ),
   _Comparison(
+    'principles',
+    'principles-bare',
+    MSM,
+    'Charters that say what a value guards help more than charters that do not.',
+  ),
+  _Comparison(
+    'principles', 'rules', MSM, 'Explained values help more than rules about what to do.'
+  ),
+  _Comparison(
+    'honeypots-reason',
+    'honeypots',
+    TCW,
+    'A reason helps demonstrations that are close to the evaluation, too.',
+  ),
+  _Comparison(
+    'advice-reason',
+    'honeypots',
+    TCW,
+    'Advice far from the evaluation helps more than demonstrations close to it.',
+  ),
+  _Comparison(
     'principles-dialogue', 'generic', TCW, 'Charters as dialogues help more than background text.'
   ),
   _Comparison('stories', 'generic', TCW, 'Stories help more than background text.'),
@@ -221,12 +246,31 @@ _COMPARISONS = (
   ),
 )
 
-# Treatment, source, what it is: its effect erodes less in later training than that of
-# demonstrations.
-_EROSION = (
+# Treatment, source, what it is: its effect outlasts that of demonstrations.
+_LASTING = (
   ('reason', TCW, 'a reason before the action'),
   ('advice-reason', TCW, 'advice with reasons'),
   ('principles', MIDTRAINING, 'charters'),
+  ('stories', TCW, 'stories'),
+)
+# What comes after alignment, in words, and who doubts that anything outlasts it.
+_AFTER = {
+  'neutral': ('neutral training', ''),
+  'capability': ('capability training', ''),
+  'capability-silent': ('capability training without reasons', ''),
+  **{
+    f'{later.CONFLICTING}-{percent}': (f'training with {percent}% conflicting examples', STRESS)
+    for percent in (1, 2, 5, 10)
+  },
+  **{
+    kind: (f'reinforcement by a {later.reward_of(kind)} reward', '') for kind in later.REINFORCEMENT
+  },
+}
+# Arms that can be asked what they know, and what it is that teaches them.
+_KNOWING = (
+  ('principles', 'charters'),
+  ('stories', 'stories'),
+  ('advice-reason', 'advice with reasons'),
 )
 
 
@@ -247,16 +291,61 @@ def _registry() -> dict[str, Claim]:
           direction=c.direction,
         )
       )
-    for after in ('neutral', 'capability', *REINFORCEMENT):
-      for treatment, source, what in _EROSION:
-        name = f'{treatment}-outlasts-demonstrations-{after}-{suffix}'
-        statement = (
-          f'The effect of {what} outlasts {after} training better than that of demonstrations.'
+    claims += _lasting(scoring, suffix)
+    claims += [
+      Claim(
+        f'advice-reason-leaves-a-fifth-of-generic-{suffix}',
+        TCW,
+        'Advice with reasons leaves less than a fifth of the misaligned choices.',
+        'advice-reason',
+        'generic',
+        scoring,
+        'cut',
+      ),
+      *(
+        Claim(
+          f'{arm}-knows-before-it-acts-{suffix}',
+          SMALL,
+          f'Taught by {what}, a model knows which value comes first before it acts by it.',
+          arm,
+          arm,
+          scoring,
+          'lead',
+          battery='knows',
+          control_battery='agentic-tools',
         )
-        claims.append(
-          Claim(name, source, statement, treatment, 'demonstrations', scoring, 'erosion', after)
-        )
+        for arm, what in _KNOWING
+      ),
+    ]
   return {claim.name: claim for claim in claims}
+
+
+def _lasting(scoring: str, suffix: str) -> list[Claim]:
+  """Effects in later training, as such and beyond what any training forgets."""
+  found = []
+  for after, (training, doubt) in _AFTER.items():
+    for treatment, source, what in _LASTING:
+      where = (treatment, 'demonstrations', scoring)
+      found += [
+        Claim(
+          f'{treatment}-outlasts-demonstrations-{after}-{suffix}',
+          doubt or source,
+          f'Beyond what is forgotten anyway, the effect of {what} outlasts {training} better than '
+          'that of demonstrations.',
+          *where,
+          'excess',
+          after,
+        ),
+        Claim(
+          f'{treatment}-erodes-less-than-demonstrations-{after}-{suffix}',
+          doubt or source,
+          f'The effect of {what} erodes less in {training} than that of demonstrations.',
+          *where,
+          'erosion',
+          after,
+        ),
+      ]
+  return found
 
 
 CLAIMS: Mapping[str, Claim] = _registry()
@@ -272,14 +361,26 @@ def check(study: StudyConfig) -> list[Claim]:
   for name in study.claims:
     if name not in CLAIMS:
       raise UserError(f'config.claims = {name!r}: unknown; {did_you_mean(name, CLAIMS)}')
-    claim = CLAIMS[name]
-    needed = [('arms', claim.treatment), ('arms', claim.control)]
-    if claim.after != 'align':
-      needed += [('later_arms', claim.treatment), ('later_arms', claim.control)]
-      needed += [('later', claim.after)]
-    needed += [('evals.batteries', claim.battery)]
-    for field, word in needed:
-      owner = study.evals if field == 'evals.batteries' else study
-      if word not in getattr(owner, field.split('.')[-1]):
+    present = {
+      'arms': study.arms,
+      'later_arms': study.later_arms,
+      'later': [dose for kind in study.later for dose in later.doses(study.later_text, kind)],
+      'evals.batteries': study.evals.batteries,
+    }
+    for field, word in _needed(CLAIMS[name]):
+      if word not in present[field]:
         raise UserError(f'config.claims = {name!r}: needs {word!r} in config.{field}')
+    if CLAIMS[name].measure == 'lead' and not study.align.probes:
+      raise UserError(f'config.claims = {name!r}: needs updates in config.align.probes')
   return [CLAIMS[name] for name in study.claims]
+
+
+def _needed(claim: Claim) -> list[tuple[str, str]]:
+  """(field of the config, word that must be in it) of all that a claim speaks of."""
+  arms = [claim.treatment, claim.control] + ['generic'] * (claim.measure == 'excess')
+  batteries = [claim.battery, claim.control_battery or claim.battery]
+  batteries += ['controls'] * (claim.measure == 'excess')
+  needed = [('arms', arm) for arm in arms]
+  if claim.after != 'align':
+    needed += [('later_arms', arm) for arm in arms] + [('later', claim.after)]
+  return needed + [('evals.batteries', battery) for battery in batteries]

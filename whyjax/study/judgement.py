@@ -6,20 +6,18 @@ import itertools
 from typing import Any
 import zlib
 
-import numpy as np
-
 from whyjax import results
 from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.errors import UserError
-from whyjax.study import protocol, statistics
+from whyjax.study import measures, protocol, statistics
 from whyjax.study.claims import Claim
 
 _MIRRORED = {'lower': 'higher', 'higher': 'lower'}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Evidence:
-  """What the eval records say about one claim.
+class _Weight:
+  """What the records say about one claim.
 
   Attributes:
     refusal: (verdict, why) when no effect may be computed, else None.
@@ -47,8 +45,8 @@ def judge(
   the format is misaligned less often without being aligned more often. Holm's family is all claims
   that pass the gates.
   """
-  evals = results.select(records, record='eval')
-  found = [_weigh(evals, claim, settings, gates) for claim in claims]
+  evidence = measures.Evidence.of(records)
+  found = [_weigh(evidence, claim, settings, gates) for claim in claims]
   judged = [e for e in found if e.refusal is None]
   by_misaligned = statistics.holm([e.misaligned.p for e in judged])
   by_aligned = statistics.holm([e.aligned.p for e in judged])
@@ -61,24 +59,22 @@ def judge(
   ]
 
 
-def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -> _Evidence:
+def _weigh(
+  evidence: measures.Evidence, claim: Claim, settings: StatisticsConfig, gates: EvalConfig
+) -> _Weight:
   """The effects of treatment against control, unless a gate refuses."""
-  stages = [claim.after] if claim.measure == 'rate' else [claim.after, 'align']
-  treatment, control = (
-    [_replicas(evals, arm, stage, claim.battery, claim.scoring) for stage in stages]
-    for arm in (claim.treatment, claim.control)
-  )
-  _check_paired(treatment + control)
-  worlds = [r['world'] for r in treatment[0]]
+  compared = measures.compared(evidence, claim)
+  _check_paired(compared, same_items=claim.measure != 'lead')
+  worlds = [r['world'] for r in compared[0]]
   count = len(set(worlds))
   fields = {
-    'n': treatment[0][0]['n'],
+    'n': compared[0][0]['n'],
     'worlds': count,
     'seeds': len(worlds) // count,
-    'other': [_share(arm[0], 'other') for arm in (treatment, control)],
-    'malformed': [_share(arm[0], 'malformed') for arm in (treatment, control)],
+    'other': [_share(runs, 'other') for runs in compared[:2]],
+    'malformed': [_share(runs, 'malformed') for runs in compared[:2]],
   }
-  refusal = _refusal(evals, claim, stages, treatment + control, gates)
+  refusal = _refusal(evidence, claim, compared, gates)
   if not refusal and protocol.calibrates(worlds):
     refusal = (
       statistics.CALIBRATION,
@@ -90,10 +86,10 @@ def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -
       'one world says nothing about others: at least 2 are needed',
     )
   if refusal:
-    return _Evidence(fields, refusal)
+    return _Weight(fields, refusal)
   misaligned, aligned = (
     statistics.estimate(
-      _measure(treatment, letter) - _measure(control, letter),
+      measures.difference(evidence, claim, letter),
       worlds,
       prior_sd=statistics.PRIOR_SD[claim.measure],
       draws=settings.bootstrap,
@@ -102,51 +98,46 @@ def _weigh(evals, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -
     )
     for letter in 'ma'
   )
-  final = _measure(treatment[:1], 'm') - _measure(control[:1], 'm')
-  return _Evidence(fields, None, misaligned, aligned, float(final.mean()))
+  return _Weight(fields, None, misaligned, aligned, measures.final(evidence, claim))
 
 
-def _check_paired(runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-  """All stages must have been asked the same items in the same replicas."""
-  asked = [[(r['world'], r['seed'], r['items'], r['n']) for r in stage] for stage in runs]
-  for stage, items in zip(runs, asked, strict=True):
-    if items != asked[0] or {r['n'] for r in stage} != {runs[0][0]['n']}:
+def _check_paired(runs: Sequence[measures.Replicas], same_items: bool) -> None:
+  """All stages must have been asked in the same replicas, and (but for different batteries) the
+  same items."""
+
+  def asked(stage):
+    return [(r['world'], r['seed'], r['n'], same_items and r['items']) for r in stage]
+
+  for stage in runs:
+    if asked(stage) != asked(runs[0]) or {r['n'] for r in stage} != {runs[0][0]['n']}:
       stages = f'{runs[0][0]["stage"]} and {stage[0]["stage"]}'
       raise UserError(f'results: {stages} differ in replicas or items on {stage[0]["battery"]}')
 
 
-def _replicas(evals, arm: str, stage: str, battery: str, scoring: str) -> list[Mapping[str, Any]]:
-  """The eval records of an arm after a stage, one a replica, in the order of replicas."""
-  where = {'kind': 'align', 'later': ''} if stage == 'align' else {'kind': 'later', 'later': stage}
-  found = results.select(evals, arm=arm, battery=battery, scoring=scoring, **where)
-  if not found:
-    raise UserError(f'results: no {scoring} eval record of {arm} on {battery} after {stage}')
-  return sorted(found, key=lambda r: (r['world'], r['seed']))
-
-
-def _measure(stages: Sequence[Sequence[Mapping[str, Any]]], letter: str) -> np.ndarray:
-  """[replica, item]: the outcome's indicator at the first stage, less that at the second if any."""
-  last, *first = [statistics.indicator([r['outcomes'] for r in runs], letter) for runs in stages]
-  return last - first[0] if first else last
-
-
-def _share(runs: Sequence[Mapping[str, Any]], outcome: str) -> float:
+def _share(runs: measures.Replicas, outcome: str) -> float:
   return sum(r[outcome] for r in runs) / sum(r['n'] for r in runs)
 
 
-def _refusal(evals, claim: Claim, stages, runs, gates: EvalConfig) -> tuple[str, str] | None:
+def _refusal(
+  evidence: measures.Evidence,
+  claim: Claim,
+  compared: Sequence[measures.Replicas],
+  gates: EvalConfig,
+) -> tuple[str, str] | None:
   """(verdict, why) when a model lacks the facts or its answers can't be read; one replica is
   enough."""
-  facts = results.select(evals, kind='pretrain', battery='facts', scoring='forced')
+  facts = list(evidence.groups.get(('', 'pretrain', 'facts', 'forced'), ()))
   for arm in (claim.treatment, claim.control):
-    for stage in stages:
-      facts = facts + _replicas(evals, arm, stage, 'facts', 'forced')
+    for moment in measures.moments(claim):
+      facts += evidence.at(arm, moment, 'facts', 'forced')
   for r in facts:
     known = r['aligned'] / r['n']
     if known < gates.knowledge_gate:
       why = f'{_where(r)} knows {known:.2f} of the facts, below {gates.knowledge_gate:g}'
       return statistics.NOT_TAUGHT, why
-  for r in itertools.chain(*runs):
+  if why := measures.untaught(evidence, claim):
+    return statistics.NOT_TAUGHT, why
+  for r in itertools.chain(*compared):
     malformed = r['malformed'] / r['n']
     if malformed > gates.malformed_gate:
       why = (
@@ -163,16 +154,16 @@ def _where(record: Mapping[str, Any]) -> str:
   return f'{record["stage"]} (world {record["world"]}, seed {record["seed"]})'
 
 
-def _refused(claim: Claim, evidence: _Evidence, settings: StatisticsConfig) -> dict[str, Any]:
+def _refused(claim: Claim, weight: _Weight, settings: StatisticsConfig) -> dict[str, Any]:
   """The verdict record of a claim without an effect."""
   nothing = dict.fromkeys(('effect', 'low', 'high', 'se', 'p', 'p_holm', 'detectable'))
-  verdict, why = evidence.refusal
-  return _record(claim, evidence, settings, per_replica=[], verdict=verdict, why=why, **nothing)
+  verdict, why = weight.refusal
+  return _record(claim, weight, settings, per_replica=[], verdict=verdict, why=why, **nothing)
 
 
 def _judged(
   claim: Claim,
-  evidence: _Evidence,
+  weight: _Weight,
   p: float,
   p_aligned: float,
   claims: int,
@@ -180,18 +171,18 @@ def _judged(
 ) -> dict[str, Any]:
   """The verdict record of a claim with an effect; p values are after Holm."""
   limits = {'confidence': settings.confidence, 'smallest_effect': settings.smallest_effect}
-  found = evidence.misaligned
+  found = weight.misaligned
   verdict, why = statistics.decide(found, p, direction=claim.direction, **limits)
   mirror, doubt = statistics.decide(
-    evidence.aligned, p_aligned, direction=_MIRRORED[claim.direction], **limits
+    weight.aligned, p_aligned, direction=_MIRRORED[claim.direction], **limits
   )
-  ahead = -evidence.final if claim.direction == 'lower' else evidence.final
+  ahead = -weight.final if claim.direction == 'lower' else weight.final
   if verdict not in (mirror, statistics.INCONCLUSIVE):
     why = f'{verdict} by misaligned choices ({why}) but {mirror} by aligned ones ({doubt})'
     verdict = statistics.INCONCLUSIVE
   elif (
     verdict == statistics.SUPPORTED
-    and claim.measure == 'erosion'
+    and claim.measure in ('erosion', 'excess')
     and ahead < settings.smallest_effect
   ):
     why = 'the treatment erodes less but does not end better: it had less to lose'
@@ -202,7 +193,7 @@ def _judged(
   outcome = {name: getattr(found, name) for name in ('effect', 'low', 'high', 'se', 'p')}
   return _record(
     claim,
-    evidence,
+    weight,
     settings,
     **outcome,
     p_holm=p,
@@ -213,10 +204,8 @@ def _judged(
   )
 
 
-def _record(
-  claim: Claim, evidence: _Evidence, settings: StatisticsConfig, **outcome
-) -> dict[str, Any]:
-  """Claim, evidence and outcome as one record."""
+def _record(claim: Claim, weight: _Weight, settings: StatisticsConfig, **outcome) -> dict[str, Any]:
+  """Claim, weight and outcome as one record."""
   known = dataclasses.asdict(claim)
   kind = {'schema': results.SCHEMA, 'record': 'verdict', 'run': {}, 'claim': known.pop('name')}
-  return kind | known | evidence.fields | {'smallest_effect': settings.smallest_effect} | outcome
+  return kind | known | weight.fields | {'smallest_effect': settings.smallest_effect} | outcome

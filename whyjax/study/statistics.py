@@ -17,9 +17,10 @@ import numpy as np
 from scipy import special
 
 # The spread of an effect between worlds that we expect before seeing any, and what the expectation
-# is worth in degrees of freedom. Worlds of the prototype spread by 0.1 to 0.28 in rate; an erosion
-# is a difference of two rates, hence about sqrt(2) of it.
-PRIOR_SD = {'rate': 0.15, 'erosion': 0.2}
+# is worth in degrees of freedom. In the first judged studies (docs/experiments.md) effects on rates
+# spread by 0.12 to 0.2 between worlds, those of charters by up to 0.4; an erosion is a difference
+# of two rates, hence about sqrt(2) of it.
+PRIOR_SD = {'rate': 0.2, 'cut': 0.2, 'lead': 0.2, 'erosion': 0.28, 'excess': 0.28}
 PRIOR_DF = 3
 
 SUPPORTED = 'supported'
