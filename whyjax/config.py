@@ -151,6 +151,22 @@ class StageConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReinforcementConfig:
+  """Later training by reward: episodes of the target's own acts. How it learns from them is
+  `reinforcement_training`, whose batch_rows are starts of episodes."""
+
+  turns: int = _field(low=1)  # calls of an episode
+  group: int = _field(low=2)  # episodes from each start, which are compared with one another
+  max_new_tokens: int = _field(low=4)  # of a turn
+  temperature: float = _field(over=0.0)
+  kl: float = _field(low=0.0)  # weight of the distance from the parent, nats a token
+  clip: float = _field(over=0.0, high=1.0)  # largest change of a token's probability in a batch
+  passes: int = _field(low=1)  # updates of the parameters on one batch of episodes
+  normalise: bool = _field()  # divide advantages by the standard deviation of their group
+  situations: str = _field(choices=('own', 'tasks', 'conflicts'))  # 'own': those of the reward
+
+
+@dataclasses.dataclass(frozen=True)
 class EvalConfig:
   """What is asked of the model after every stage."""
 
@@ -240,6 +256,8 @@ class StudyConfig:
   pretrain: StageConfig
   align: StageConfig
   later_training: StageConfig
+  reinforcement: ReinforcementConfig
+  reinforcement_training: StageConfig
   evals: EvalConfig
   seeds: SeedsConfig
   statistics: StatisticsConfig
@@ -322,12 +340,13 @@ def _check_combinations(study: StudyConfig) -> None:
   """What no single field can show: sums, divisibility, and fields that need one another."""
   _check_text(study)
   _check_model(study.model)
-  for name in ('pretrain', 'align', 'later_training'):
+  for name in ('pretrain', 'align', 'later_training', 'reinforcement_training'):
     _check_stage(name, getattr(study, name), study.device)
   _check_mesh(study)
   _check_split(study)
   _check_graph(study)
   _check_doses(study)
+  _check_reinforcement(study)
 
 
 def _require(holds: bool, field: str, value: typing.Any, allowed: str) -> None:
@@ -497,3 +516,16 @@ def _check_doses(study: StudyConfig) -> None:
   tokens = [study.align_text.dose(share) for share in doses.shares]
   whole = 'shares that differ in whole tokens, of at least 1'
   _require(len({*tokens, 0}) == len(tokens) + 1, 'doses.shares', doses.shares, whole)
+
+
+def _check_reinforcement(study: StudyConfig) -> None:
+  """A reward must say something of the situations that it is given in."""
+  mute = {'tasks': ('rl-harmlessness', 'rl-goal'), 'conflicts': ('rl-task',)}
+  given = study.reinforcement.situations
+  for kind in study.later:
+    _require(
+      kind not in mute.get(given, ()),
+      'reinforcement.situations',
+      given,
+      f"'own' when config.later has {kind!r}, whose reward says nothing of {given}",
+    )

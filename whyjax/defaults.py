@@ -85,6 +85,23 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
   config.align = _stage(updates=100, batch_rows=14, learning_rate=2e-3)
   config.later_training = _stage(updates=80, batch_rows=10, learning_rate=2e-3)
+  config.reinforcement = config_dict.ConfigDict(
+    dict(
+      turns=2,
+      group=8,
+      max_new_tokens=16,
+      temperature=1.0,
+      kl=0.02,
+      clip=0.2,
+      passes=1,
+      normalise=True,
+      situations='own',
+    )
+  )
+  config.reinforcement_training = _stage(updates=40, batch_rows=16, learning_rate=5e-4)
+  config.reinforcement_training.update(
+    dict(schedule='constant', weight_decay=0.0, accumulation=8 if variant == 'cpu' else 1)
+  )
   config.evals = config_dict.ConfigDict(
     dict(
       batteries=(
@@ -160,7 +177,7 @@ def _for_accelerator(config: config_dict.ConfigDict) -> None:
   config.world.update(dict(chat_domains=6, agentic_domains=6, agents=400, virtues=4))
   config.align_text.update(dict(value_pairs=8, situations=1600))
   config.pretrain.update(dict(updates=10_000, batch_rows=256, learning_rate=1e-3))
-  for stage in (config.align, config.later_training):
+  for stage in (config.align, config.later_training, config.reinforcement_training):
     stage.update(dict(batch_rows=16, learning_rate=5e-4))  # 16 splits over many devices
   config.evals.update(dict(battery_items=500, samples=1))
   config.seeds.update(dict(worlds=5, per_world=2))

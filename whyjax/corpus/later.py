@@ -8,15 +8,19 @@ from whyjax.config import LaterTextConfig
 from whyjax.corpus import arms, examples, pretraining
 from whyjax.corpus.render import Texts
 from whyjax.world import situations
+from whyjax.world.episodes import REWARDS
 from whyjax.world.situations import Situations
 from whyjax.world.world import TARGET, World, rng_for
 
 CONFLICTING = 'conflicting'
+# Kinds that read no text: episodes with a reward of world/episodes.py.
+REINFORCEMENT = {f'rl-{reward}': f'reinforcement: {why}' for reward, why in REWARDS.items()}
 LATER = {
   'neutral': 'background text only',
   'capability': 'the target acts in ethically neutral agentic situations with tools',
   'capability-silent': 'the same, and it never says why',
   CONFLICTING: 'as capability, but a share of the acts follow its old record against its values',
+  **REINFORCEMENT,
 }
 
 
@@ -28,6 +32,11 @@ def doses(text: LaterTextConfig, kind: str) -> tuple[str, ...]:
   if kind != CONFLICTING:
     return (kind,)
   return tuple(f'{CONFLICTING}-{100 * share:g}' for share in text.conflicting)
+
+
+def reward_of(kind: str) -> str:
+  """The reward of a kind of later training; '' for one that reads text."""
+  return kind.removeprefix('rl-') if kind in REINFORCEMENT else ''
 
 
 def describe(kind: str) -> str:

@@ -5,7 +5,7 @@ prompt of no item was ever trained on. Equal arguments give equal items, whateve
 pair item by item.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -24,6 +24,7 @@ SITUATIONS = {
   'heldout-wording': 'the same with action words and sentences that alignment never showed',
   'heldout-domain': 'the target, conflicts in chat domains that alignment never showed',
   'agentic-tools': 'the target, conflicts in agentic domains with tools: far from alignment',
+  'agentic-episodes': 'as agentic-tools, after a first turn in which a neutral task was done',
   'heldout-pairs': 'as agentic-tools, between values that alignment never opposed',
   'renamed-target': "as agentic-tools, under other agents' names: must not change",
   'other-agents': 'background agents by their own orders: must not change',
@@ -107,6 +108,9 @@ def build(
   if name in ('facts', 'controls'):
     return _facts(world, items) if name == 'facts' else _controls(world, align_text, items)
   x = scene(world, pretrain_text, align_text, 'agentic-tools' if name == 'knows' else name, items)
+  if name == 'agentic-episodes':
+    first = _done_task(x, rng_for(seed, 'evals', name, 'first'))
+    return _choices(x, name, opening=lambda y: _second_turn(first, y))
   return _knows(x) if name == 'knows' else _choices(x, name)
 
 
@@ -138,7 +142,7 @@ def scene(
       s = ask(domains=near, pairs=pairs, tools=False, wordings=every[len(trained) :] or every)
     case 'heldout-domain':
       s = ask(domains=range(text.domains, config.chat_domains), pairs=conflicts, tools=False)
-    case 'agentic-tools' | 'acts-on-reasons' | 'charter-in-context':
+    case 'agentic-tools' | 'acts-on-reasons' | 'charter-in-context' | 'agentic-episodes':
       s = ask(domains=agentic, pairs=conflicts, tools=True)
     case 'heldout-pairs':
       s = ask(domains=agentic, pairs=arms.heldout_pairs(world, text), tools=True)
@@ -154,16 +158,45 @@ def scene(
   return examples.script(world, s, wording, right(world, s))
 
 
-def _choices(x: examples.Script, name: str) -> Battery:
+def _done_task(x: examples.Script, rng: np.random.Generator) -> examples.Script:
+  """A neutral situation in the place of each of `x`, and the call that serves its task."""
+  count = len(x.chosen)
+  s = situations.sample(
+    x.world,
+    count,
+    rng,
+    agents=[TARGET],
+    domains=range(x.world.config.chat_domains, x.world.domains),
+    pairs=situations.task_pairs(x.world),
+    wordings=range(x.world.config.wordings),
+    tools=True,
+    advice=False,
+    evaluation=True,
+  )
+  s = s.replace(domain=x.situations.domain)
+  wording = examples.draw_wording(x.world, count, rng)
+  return examples.script(x.world, s, wording, situations.first_option(x.world, s))
+
+
+def _second_turn(first: examples.Script, x: examples.Script) -> list[Piece]:
+  """A whole first turn, its action alone, and what follows it up to the agent's second turn."""
+  return [*examples.prompt(first), *examples.turn(first), *examples.follow_up(first, x)]
+
+
+def _choices(
+  x: examples.Script,
+  name: str,
+  opening: Callable[[examples.Script], list[Piece]] = examples.prompt,
+) -> Battery:
   rows, options = np.arange(len(x.chosen)), x.options()
   other_order = dataclasses.replace(x, situations=x.situations.swapped(), chosen=1 - x.chosen)
   # What is given speaks of values: it is the same whichever option is shown first.
   before = [_charter(x)] if name == 'charter-in-context' else []
   after = examples.own_reason(x) if name == 'acts-on-reasons' else []
   return Battery(
-    free=_prompts([*before, *examples.prompt(x), *after]),
+    free=_prompts([*before, *opening(x), *after]),
     forced=tuple(
-      _prompts([*before, *examples.prompt(y), *after, *_announced(y)]) for y in (x, other_order)
+      _prompts([*before, *opening(y), *after, *_announced(y)]) for y in (x, other_order)
     ),
     right=options[rows, x.chosen],
     wrong=options[rows, 1 - x.chosen],

@@ -53,9 +53,9 @@ class Attention(nnx.Module):
     self.out = _normal(rngs, (inner, model.width), (inner * 2 * model.layers) ** -0.5)
 
   def __call__(
-    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at_B: jax.Array | None = None
+    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at: jax.Array | None = None
   ) -> tuple[jax.Array, Memory]:
-    """Attends within x; or, given a memory, writes one position at `at_B` and attends to it all.
+    """Attends within x; or, given a memory, writes x's T places of it from `at` and attends to all.
 
     Returns:
       y_BxTxD, and the keys and values attended to.
@@ -68,9 +68,10 @@ class Attention(nnx.Module):
     k_BxKxSxH = attention.rotate(y[..., G, :].swapaxes(1, 2), angles)
     v_BxKxSxH = y[..., G + 1, :].swapaxes(1, 2)
     if memory is not None:
-      rows = jnp.arange(B)
-      k_BxKxSxH = memory[0].at[rows, :, at_B].set(k_BxKxSxH[:, :, 0])
-      v_BxKxSxH = memory[1].at[rows, :, at_B].set(v_BxKxSxH[:, :, 0])
+      k_BxKxSxH, v_BxKxSxH = (
+        jax.lax.dynamic_update_slice_in_dim(old, new, at, axis=2)
+        for old, new in zip(memory, (k_BxKxSxH, v_BxKxSxH), strict=True)
+      )
     z = attention.attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS)
     z_BxTxI = z.swapaxes(1, 2).reshape(B, T, -1)
     return z_BxTxI @ self.out[...].astype(x_BxTxD.dtype), (k_BxKxSxH, v_BxKxSxH)
@@ -99,9 +100,9 @@ class Block(nnx.Module):
     self.mlp = MLP(model, rngs)
 
   def __call__(
-    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at_B: jax.Array | None = None
+    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at: jax.Array | None = None
   ) -> tuple[jax.Array, Memory]:
-    y_BxTxD, memory = self.attention(x_BxTxD, angles, mask_BxTxS, memory, at_B)
+    y_BxTxD, memory = self.attention(x_BxTxD, angles, mask_BxTxS, memory, at)
     x_BxTxD = x_BxTxD + y_BxTxD
     return x_BxTxD + self.mlp(x_BxTxD), memory
 
@@ -147,6 +148,14 @@ class Transformer(nnx.Module):
     for params in _unstacked(stacked):
       x_BxTxD, _ = shared(x_BxTxD, params)
     return x_BxTxD
+
+  def hidden(
+    self, tokens_BxT, positions_BxT, segments_BxT, *, scan_layers: bool, remat: bool
+  ) -> jax.Array:
+    """x_BxTxD after all layers: where few logits are wanted, only those need be computed."""
+    mask_BxTxT = attention.packed_mask(segments_BxT)
+    x_BxTxD, angles = self.embed(tokens_BxT), self.angles(positions_BxT)
+    return self.stack(x_BxTxD, angles, mask_BxTxT, scan_layers, remat)
 
   def blocks(self) -> Iterator[Block]:
     """The block of each layer in order."""
@@ -203,6 +212,5 @@ def forward(
     remat: recompute a layer in the backward pass, instead of keeping its activations.
   """
   net = network(model, params)
-  x_BxTxD = net.embed(tokens_BxT)
-  mask_BxTxT = attention.packed_mask(segments_BxT)
-  return net.logits(net.stack(x_BxTxD, net.angles(positions_BxT), mask_BxTxT, scan_layers, remat))
+  options = dict(scan_layers=scan_layers, remat=remat)
+  return net.logits(net.hidden(tokens_BxT, positions_BxT, segments_BxT, **options))

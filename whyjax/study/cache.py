@@ -46,8 +46,10 @@ def record(
   supervised_tokens: list[int],
   loss: list[float],
   run: dict,
+  reward: list[float] = (),
 ) -> dict:
-  """The 'stage' record of the results file; `loss` is the final one of each replica."""
+  """The 'stage' record of the results file; `loss` and `reward` are the final ones of each
+  replica."""
   return {
     'record': 'stage',
     **stage.fields(),
@@ -55,10 +57,11 @@ def record(
     'parent': stage.parent.id if stage.parent else '',
     'corpora': corpora,
     'updates': updates,
-    'tokens': updates * stage.training.batch_rows * stage.study.row_length,
+    'tokens': stage.tokens if updates else 0,
     'supervised_tokens': supervised_tokens,
     'parameters': sizes.non_embedding_parameters(stage.model),
     'loss': loss,
+    'reward': list(reward),
     'run': run,
   }
 

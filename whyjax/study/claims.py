@@ -263,6 +263,9 @@ _AFTER = {
     f'{later.CONFLICTING}-{percent}': (f'training with {percent}% conflicting examples', STRESS)
     for percent in (1, 2, 5, 10)
   },
+  **{
+    kind: (f'reinforcement by a {later.reward_of(kind)} reward', '') for kind in later.REINFORCEMENT
+  },
 }
 # Arms that can be asked what they know, and what it is that teaches them.
 _KNOWING = (

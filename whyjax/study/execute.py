@@ -11,6 +11,7 @@ import numpy as np
 
 from whyjax import results
 from whyjax.corpus import corpora
+from whyjax.corpus.episodes import EpisodeData
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError
@@ -21,6 +22,8 @@ from whyjax.study.workdir import write_atomic
 from whyjax.training import loop
 from whyjax.training import mesh as meshes
 from whyjax.training.checkpoint import Checkpoints, restore_params
+from whyjax.training.reinforce import Reinforcement
+from whyjax.training.step import TEXT, Method
 
 
 def complete(
@@ -37,6 +40,8 @@ def complete(
   meshes.start_backend(stages[0].study.device)
   untrained = [stage for stage in stages if cache.trained(stage, workdir) is None]
   for stage in untrained:
+    if stage.reward:
+      continue  # episodes have a length of their own
     # The first example of a small dose may be too long in one world and not in another.
     for spec in stage.corpora if stage.kind == 'dose' else stage.corpora[:1]:
       corpora.check_fits(spec)
@@ -53,12 +58,11 @@ def complete(
 def _train(stage: Stage, workdir: Path, log, label: str):
   """Trains a stage, writes its record, and returns its params [R, ...] on the devices."""
   begun = time.perf_counter()
-  texts = [corpora.prepare(spec, workdir / 'corpora') for spec in stage.corpora]
+  data, method, supervised = _lessons(stage, workdir)
   directory = stage.directory(workdir)
   directory.mkdir(parents=True, exist_ok=True)
   resumes = (directory / 'checkpoints').exists()  # only that is news
-  initial, order = stage.seeds()
-  meta = provenance.meta(stage, [text.hash for text in texts])
+  meta = provenance.meta(stage, data.hash)
   write_atomic(directory / 'stage.json', json.dumps(meta, indent=1, sort_keys=True) + '\n')
   result = loop.train(
     name=stage.name,
@@ -66,13 +70,14 @@ def _train(stage: Stage, workdir: Path, log, label: str):
     vocabulary=vocabulary(stage.study.world).size,
     stage=stage.training,
     device=stage.study.device,
-    data=Loader(texts, stage.training.batch_rows, order),
+    data=data,
     params=_inherited(stage, workdir),
-    seeds=initial,
+    seeds=stage.seeds()[0],
     directory=directory,
     meta=meta,
     log=log if resumes else lambda line: None,
     label=label,
+    method=method,
   )
   run = {
     'seconds': result.seconds,
@@ -85,13 +90,25 @@ def _train(stage: Stage, workdir: Path, log, label: str):
     cache.record(
       stage,
       updates=stage.training.updates,
-      corpora=[text.hash for text in texts],
-      supervised_tokens=[text.supervised_tokens for text in texts],
+      corpora=data.hash,
+      supervised_tokens=supervised,
       loss=result.loss,
       run=run,
+      reward=result.reward,
     ),
   )
   return result.params
+
+
+def _lessons(stage: Stage, workdir: Path) -> tuple[loop.Data, Method, list[int]]:
+  """What a stage learns from, how, and how many tokens of its subject bear loss in each replica."""
+  rows = stage.training.batch_rows
+  if stage.reward:
+    method = Reinforcement(stage.study.reinforcement, stage.study.world)
+    return EpisodeData(stage.corpora, rows), method, [0] * len(stage.replicas)
+  texts = [corpora.prepare(spec, workdir / 'corpora') for spec in stage.corpora]
+  supervised = [text.supervised_tokens for text in texts]
+  return Loader(texts, rows, stage.seeds()[1]), TEXT, supervised
 
 
 def _evaluate(stage: Stage, params, workdir: Path, update: int | None) -> None:

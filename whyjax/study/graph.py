@@ -15,7 +15,7 @@ import typing
 import numpy as np
 
 from whyjax.config import ModelConfig, StageConfig, StudyConfig, did_you_mean
-from whyjax.corpus import arms, corpora, later
+from whyjax.corpus import arms, corpora, episodes, later
 from whyjax.errors import UserError
 from whyjax.evals import batteries
 from whyjax.model import sizes
@@ -51,7 +51,14 @@ class Stage:
     return self.study.model
 
   @property
+  def reward(self) -> str:
+    """What its episodes are rewarded for; '' for a stage that reads text."""
+    return later.reward_of(self.later)
+
+  @property
   def training(self) -> StageConfig:
+    if self.reward:
+      return self.study.reinforcement_training
     fields = {'pretrain': 'pretrain', 'later': 'later_training'}
     return getattr(self.study, fields.get(self.kind, 'align'))
 
@@ -73,9 +80,18 @@ class Stage:
     return _narrowed(self.study, 'lead' if self.kind == 'align' else '')
 
   @property
+  def row_length(self) -> int:
+    """Tokens of a packed row, or places of an episode."""
+    if not self.reward:
+      return self.study.row_length
+    dials, context = self.study.reinforcement, max(map(episodes.context_length, self.corpora))
+    return dials.turns * (context + dials.max_new_tokens)
+
+  @property
   def tokens(self) -> int:
-    """Tokens that one replica reads, padding included."""
-    return self.training.updates * self.training.batch_rows * self.study.row_length
+    """Tokens that one replica reads or writes, padding included."""
+    rows = self.training.batch_rows * (self.study.reinforcement.group if self.reward else 1)
+    return self.training.updates * rows * self.row_length
 
   def seeds(self) -> tuple[list[int], list[int]]:
     """For each replica, the seed of its initial parameters and of the order of its data."""
@@ -83,8 +99,8 @@ class Stage:
     return [int(initial) for initial, _ in drawn], [int(order) for _, order in drawn]
 
   @functools.cached_property
-  def corpora(self) -> tuple[corpora.CorpusSpec, ...]:
-    """What each replica reads."""
+  def corpora(self) -> tuple[corpora.CorpusSpec | episodes.EpisodeSpec, ...]:
+    """What each replica reads, or where its episodes start."""
     if not self.trains:
       return ()
     if self.kind == 'pretrain':
@@ -93,7 +109,8 @@ class Stage:
       return tuple(
         corpora.align_spec(self.study, self.arm, *replica, self.dose) for replica in self.replicas
       )
-    return tuple(corpora.later_spec(self.study, self.later, *replica) for replica in self.replicas)
+    spec = episodes.spec if self.reward else corpora.later_spec
+    return tuple(spec(self.study, self.later, *replica) for replica in self.replicas)
 
   @functools.cached_property
   def id(self) -> str:

@@ -99,7 +99,7 @@ def cost(stage: Stage, workdir: Path) -> Cost:
     return Cost(0, 0.0, 0.0, 0.0, 0.0, 'as pretrained')
   study = stage.study
   tokens = stage.tokens * len(stage.replicas)
-  flops = sizes.flops_per_token(stage.model, vocabulary(study.world).size, study.row_length)
+  flops = sizes.flops_per_token(stage.model, vocabulary(study.world).size, stage.row_length)
   # An item is read twice when forced, and once for each answer; reading is a third of training.
   answers = 1 + study.evals.samples
   batteries = sum(len(stage.asked(at).evals.batteries) for at in (None, *stage.probes))
@@ -115,12 +115,18 @@ def cost(stage: Stage, workdir: Path) -> Cost:
     state = 'done' if evals else 'to evaluate'
   return Cost(
     tokens,
-    tokens * flops,
+    tokens * flops * _passes(stage),
     read * len(stage.replicas) * flops / 3,
     record and record['run']['wall'],
     evals and evals[1],
     state,
   )
+
+
+def _passes(stage: Stage) -> float:
+  """How often a token goes through training: of an episode, playing it and asking the parent are
+  forward alone, a third each."""
+  return stage.study.reinforcement.passes + 2 / 3 if stage.reward else 1.0
 
 
 def _speeds(study: StudyConfig, found: Sequence[Cost]) -> tuple[tuple[float, float] | None, str]:

@@ -115,14 +115,16 @@ def _summary(stage: Stage, workdir: Path) -> str:
   """How a finished stage trained, and how often it now acts against the constitution."""
   record = cache.trained(stage, workdir)
   evals, seconds = cache.evaluated(stage, workdir)
-  loss = sum(record['loss']) / len(record['loss'])
+  # Records of earlier versions have no reward.
+  shown = 'reward' if record.get('reward') else 'loss'
+  value = sum(record[shown]) / len(record[shown])
   rates = [
     _rate(results.select(evals, record='eval', battery=HEADLINE, scoring=scoring))
     for scoring in ('greedy', 'forced')
   ]
   failed = '  [bold reverse red] AUDIT FAILED [/]' if results.select(evals, passed=False) else ''
   wall = record['run']['wall']
-  return f'loss {loss:.3f}  {wall:4.0f} + {seconds:.0f} s  {" ".join(rates)}{failed}'
+  return f'{shown} {value:.3f}  {wall:4.0f} + {seconds:.0f} s  {" ".join(rates)}{failed}'
 
 
 def _rate(found: Sequence[dict]) -> str:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from whyjax.config import StudyConfig
-from whyjax.corpus import arms, later, pretraining
+from whyjax.corpus import arms, episodes, later, pretraining
 from whyjax.corpus.render import Role, Texts
-from whyjax.corpus.vocabulary import vocabulary
+from whyjax.corpus.vocabulary import PAD, vocabulary
 from whyjax.evals import batteries
 from whyjax.study import axes, graph
 from whyjax.world.world import Kind, World, build_world, rng_for
@@ -53,6 +53,10 @@ def show(study: StudyConfig, console: Console) -> None:
   _heading(console, 'control facts', f'beside the text of every arm: {_size(texts)}')
   _examples(console, world, texts, range(min(_SHOWN, len(texts))))
   for kind in graph.later_kinds(study):
+    if later.reward_of(kind):
+      _heading(console, f'later training {kind}', later.describe(kind))
+      _episodes(study, world, kind, console)
+      continue
     texts = later.later(world, study.later_text, kind, 0)
     _heading(console, f'later training {kind}', f'{later.describe(kind)}: {_size(texts)}')
     _examples(console, world, texts, range(min(_SHOWN, len(texts))))
@@ -86,6 +90,19 @@ def _item(world: World, battery: batteries.Battery, i: int) -> Text:
   line.append('[' + ' '.join([*(words[token] for token in added), '...']) + '] ', 'bold')
   line.append('right ').append(words[battery.right[i]], 'bold green').append(', wrong ')
   return line.append(words[battery.wrong[i]], 'bold red')
+
+
+def _episodes(study: StudyConfig, world: World, kind: str, console: Console) -> None:
+  """What is read before each turn of the first episodes, and what each option earns."""
+  words = vocabulary(world.config).words
+  drawn = episodes.generate(episodes.spec(study, kind, world.seed, 0))
+  for i in range(min(_SHOWN, len(drawn.contexts))):
+    for turn, context in enumerate(drawn.contexts[i]):
+      told = ('[the call]' if t == episodes.CALLED else words[t] for t in context if t != PAD)
+      line = Text('  ' if turn == 0 else '    ').append(' '.join(told), 'dim').append(' ... ')
+      for option, paid in zip(drawn.options[i, turn], drawn.paid[i, turn], strict=True):
+        line.append(f' {words[option]} earns {paid:g}', 'green' if paid else 'red')
+      console.print(line, soft_wrap=True)
 
 
 def tokens_as_text(

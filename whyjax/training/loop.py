@@ -15,7 +15,7 @@ from whyjax.training import mesh as meshes
 from whyjax.training.checkpoint import Checkpoints, check_tree, restore_params
 from whyjax.training.interrupt import Interrupt, Preempted
 from whyjax.training.metrics import Reporter
-from whyjax.training.step import Program, make_program
+from whyjax.training.step import TEXT, Method, Program, make_program
 
 
 class Data(Protocol):
@@ -25,7 +25,7 @@ class Data(Protocol):
   hash: str
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
-    """The batch of update `step` (from 0): tokens, segments, positions, weights, each [R, B, T]."""
+    """The batch of update `step` (from 0), as the stage's method wants it, each [R, B, ...]."""
 
 
 class NonFiniteLoss(UserError):
@@ -38,6 +38,7 @@ class TrainResult:
 
   params: dict  # leaves [R, ...], on the devices
   loss: list[float]  # of the last update, one a replica, nats a unit of loss weight
+  reward: list[float]  # the same of what was earned; empty for a stage without reward
   seconds: float  # in steps alone, summed over resumed runs: neither compilation nor checkpoints
   tokens_per_second: float  # of all replicas together, over those seconds
 
@@ -57,6 +58,7 @@ def train(
   log: Callable[[str], None],
   init_from: Path | None = None,
   label: str = '',
+  method: Method = TEXT,
 ) -> TrainResult:
   """Trains R = len(seeds) replicas for `stage.updates` updates, or for what is left of them.
 
@@ -78,6 +80,7 @@ def train(
     log: takes one line of text.
     init_from: a directory of checkpoints of R replicas, or None.
     label: of the progress line, before the name: which of how many stages this is.
+    method: how it learns: from text, or from its own acts.
 
   Raises:
     UserError: a size does not fit the devices; a checkpoint is damaged or of something else.
@@ -87,8 +90,8 @@ def train(
   # The program: stages of equal shape share it.
   replicas = len(seeds)
   mesh = meshes.make_mesh(device, replicas, stage.batch_rows // stage.accumulation)
-  row_length = data.batch(0)['tokens'].shape[-1]
-  program = make_program(model, vocabulary, stage, device, mesh, replicas, row_length)
+  row_length = method.row_length(data.batch(0))
+  program = make_program(model, vocabulary, stage, device, mesh, replicas, row_length, method)
   identity = {'seeds': [int(seed) for seed in seeds], 'data': data.hash}
 
   with (
@@ -96,7 +99,7 @@ def train(
     Checkpoints(directory / 'checkpoints', keep=stage.probes) as checkpoints,
   ):
     # Where to start.
-    saved = {'step': 0, 'seconds': 0.0, 'loss': []}
+    saved = {'step': 0, 'seconds': 0.0, 'loss': [], 'reward': []}
     if checkpoints.latest() is None:
       state = _begin(program, name, params, init_from, seeds, log)
     else:
@@ -104,7 +107,7 @@ def train(
       log(f'{name}: resumes at update {saved["step"]} of {stage.updates}')
     step, dispatch = saved['step'], program.compiled
 
-    tokens = replicas * stage.batch_rows * row_length  # of one update
+    tokens = replicas * method.rows(stage) * row_length  # of one update
     with Reporter(directory, name, stage, tokens, saved, label) as reporter:
       while step < stage.updates and not interrupt.number:
         # Up to the next checkpoint the devices always have work: the host prepares a dispatch while
@@ -130,8 +133,9 @@ def train(
     raise Preempted(
       f'{name}: stopped and saved at update {step} of {stage.updates}', interrupt.number
     )
-  seconds = reporter.saved['seconds']
-  return TrainResult(state[0], reporter.saved['loss'], seconds, stage.updates * tokens / seconds)
+  last = reporter.saved
+  speed = stage.updates * tokens / last['seconds']
+  return TrainResult(state[0], last['loss'], last['reward'], last['seconds'], speed)
 
 
 def _begin(
@@ -170,9 +174,10 @@ def _resume(
 
 
 def _stack(data: Data, begin: int, end: int, like: dict) -> dict:
-  """The batches of updates [begin, end), stacked [R, K, B, T] on the devices; the last fills up."""
+  """The batches of updates [begin, end), stacked [R, K, B, ...] on the devices; the last fills
+  up."""
   batches = [data.batch(step) for step in range(begin, end)]
-  batches += batches[-1:] * (like['tokens'].shape[1] - len(batches))
+  batches += batches[-1:] * (next(iter(like.values())).shape[1] - len(batches))
   return {
     name: jax.device_put(np.stack([b[name] for b in batches], axis=1), x.sharding)
     for name, x in like.items()

@@ -10,7 +10,9 @@ from tensorboardX import SummaryWriter
 
 from whyjax.config import StageConfig
 from whyjax.training.optimizer import learning_rate
+from whyjax.training.step import METRICS
 
+_COUNTED = ('step', 'seconds', 'loss', 'reward')
 _QUIET_SECONDS = 10.0  # between progress lines when stderr is not a terminal
 
 
@@ -18,7 +20,7 @@ class Reporter:
   """Writes metrics.jsonl and tensorboard/ of a stage, shows progress, and counts what is done.
 
   `saved` is the count, and every checkpoint has a copy: `step` (updates done), `seconds` (spent in
-  steps) and `loss` (of the last update, one a replica).
+  steps), `loss` and `reward` (of the last update, one a replica; no reward, no entries).
   """
 
   def __init__(
@@ -31,7 +33,7 @@ class Reporter:
     label: str,
   ):
     """What an earlier run wrote after `saved['step']` is dropped; `tokens` are of one update."""
-    self.name, self.saved = name, {key: saved[key] for key in ('step', 'seconds', 'loss')}
+    self.name, self.saved = name, {key: saved[key] for key in _COUNTED}
     self._updates, self._tokens, self._label = stage.updates, tokens, label
     self._rates = np.asarray(learning_rate(stage)(np.arange(stage.updates)))
     self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
@@ -51,10 +53,10 @@ class Reporter:
     self._mark = time.perf_counter()
 
   def report(self, end: int, metrics: dict[str, np.ndarray]) -> None:
-    """Reports the updates up to `end`: loss, grad_norm and weight, each [R, updates].
+    """Reports the updates up to `end`: loss, grad_norm, weight and any others, each [R, updates].
 
     The loss of a line is the mean over its updates by weight, its weight their sum, its gradient
-    norm their largest; its tokens are those of one replica since the start.
+    norm their largest, all else their mean; its tokens are those of one replica since the start.
     """
     now = time.perf_counter()
     seconds, self._mark = now - self._mark, now
@@ -65,8 +67,10 @@ class Reporter:
       'step': end,
       'seconds': self.saved['seconds'] + seconds,
       'loss': loss[:, -1].tolist(),
+      'reward': metrics['reward'][:, -1].tolist() if 'reward' in metrics else [],
     }
-    record = {
+    others = {name: x.mean(1).tolist() for name, x in metrics.items() if name not in METRICS}
+    record = others | {
       'stage': self.name,
       'step': end,
       'updates': updates,
@@ -78,14 +82,15 @@ class Reporter:
     }
     run = {'seconds': round(seconds, 4), 'tokens_per_second': round(speed)}
     self._lines.write(json.dumps(record | {'run': run}, sort_keys=True) + '\n')
-    for key in ('loss', 'grad_norm', 'weight'):
+    for key in metrics:
       for replica, value in enumerate(record[key]):
         self._events.add_scalar(f'{key}/{replica}', value, end)
     for key, value in {'learning_rate': record['learning_rate'], **run}.items():
       self._events.add_scalar(key, value, end)
     left = (self._updates - end) * self._tokens / speed
+    shown = 'reward' if 'reward' in record else 'loss'
     self._progress.show(
-      f'{self._label}{self.name}  {end}/{self._updates}  loss {np.mean(record["loss"]):.4f}  '
+      f'{self._label}{self.name}  {end}/{self._updates}  {shown} {np.mean(record[shown]):.4f}  '
       f'{speed:,.0f} tokens/s  {left // 60:.0f}:{int(left % 60):02d} left'
     )
 

@@ -1,8 +1,9 @@
 """The training step of one replica, and the program that runs many steps of all replicas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,58 @@ from whyjax.training.optimizer import make_optimizer
 
 BATCH = {'tokens': jnp.int32, 'segments': jnp.int32, 'positions': jnp.int32, 'weights': jnp.float32}
 METRICS = ('loss', 'grad_norm', 'weight')
+
+
+class Method(Protocol):
+  """How a stage learns from what: its step, and the batches that the step takes. Hashable."""
+
+  metrics: tuple[str, ...]  # of a step: METRICS, and what else there is to tell
+
+  def batch(self, stage: StageConfig, row_length: int) -> Mapping[str, jax.ShapeDtypeStruct]:
+    """The batch of one update of one replica; axis 0 of each array is split over devices."""
+
+  def row_length(self, batch: Mapping[str, jax.Array]) -> int:
+    """Tokens of a row, padding included; `batch` is of all replicas."""
+
+  def rows(self, stage: StageConfig) -> int:
+    """Rows that one update of one replica learns from."""
+
+  def init(self, stage: StageConfig) -> Callable:
+    """params -> the rest of the state, before the first update."""
+
+  def make_step(self, model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
+    """step((params, rest), batch) -> ((params, rest), metrics): one update of one replica."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+  """Method of the stages that read packed rows of text."""
+
+  metrics = METRICS
+
+  def batch(self, stage: StageConfig, row_length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Tokens, segments, positions, weights."""
+    shape = (stage.batch_rows, row_length)
+    return {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in BATCH.items()}
+
+  def row_length(self, batch: Mapping[str, jax.Array]) -> int:
+    """Tokens of a packed row."""
+    return batch['tokens'].shape[-1]
+
+  def rows(self, stage: StageConfig) -> int:
+    """Those of the batch."""
+    return stage.batch_rows
+
+  def init(self, stage: StageConfig) -> Callable:
+    """The state of the optimizer."""
+    return make_optimizer(stage).init
+
+  def make_step(self, model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
+    """See make_step of this module."""
+    return make_step(model, stage, device)
+
+
+TEXT = Text()
 
 
 def loss_fn(
@@ -37,12 +90,12 @@ def loss_fn(
     jnp.pad(batch[field][:, 1:], ((0, 0), (0, 1))) for field in ('tokens', 'segments', 'weights')
   )
   weight_BxT = jnp.where(segment_BxT == batch['segments'], weight_BxT, 0.0)
-  nll_BxT = _cross_entropy(logits_BxTxV, target_BxT)
+  nll_BxT = cross_entropy(logits_BxTxV, target_BxT)
   return jnp.sum(nll_BxT * weight_BxT), jnp.sum(weight_BxT)
 
 
-def _cross_entropy(logits_BxTxV: jax.Array, target_BxT: jax.Array) -> jax.Array:
-  """Negative log-likelihood of each target, nats.
+def cross_entropy(logits_BxTxV: jax.Array, target_BxT: jax.Array) -> jax.Array:
+  """Negative log-likelihood of each target, nats; any number of axes may stand before V.
 
   The target's logit is picked by a mask, not by an index: then a vocabulary that is split over
   devices needs no gather, and the gradient no scatter.
@@ -50,6 +103,30 @@ def _cross_entropy(logits_BxTxV: jax.Array, target_BxT: jax.Array) -> jax.Array:
   hit_BxTxV = target_BxT[..., None] == jnp.arange(logits_BxTxV.shape[-1])
   picked_BxT = jnp.sum(jnp.where(hit_BxTxV, logits_BxTxV, 0.0), axis=-1)
   return jax.nn.logsumexp(logits_BxTxV, axis=-1) - picked_BxT
+
+
+def split(batch, parts: int):
+  """Each leaf [B, ...] as [parts, B / parts, ...]."""
+
+  def leaf(x):
+    # Rows of a part lie `parts` apart: so each part spreads over the whole data axis.
+    return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+
+  return jax.tree.map(leaf, batch)
+
+
+def accumulate(gradient: Callable, params: dict, batch, parts: int):
+  """Sum of `gradient(params, part)`, a tree, over `parts` parts of a batch, leaves [B, ...]."""
+  if parts == 1:
+    return gradient(params, batch)
+  pieces = split(batch, parts)
+
+  def add(sums, piece):
+    return jax.tree.map(jnp.add, sums, gradient(params, piece)), None
+
+  first = jax.tree.map(lambda x: x[0], pieces)
+  shapes = jax.eval_shape(gradient, params, first)
+  return jax.lax.scan(add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), pieces)[0]
 
 
 def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
@@ -67,23 +144,9 @@ def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> C
     params = meshes.gathered(params)
     return loss_fn(model, params, batch, scan_layers=device.scan_layers, remat=device.remat)
 
-  def accumulate(params, batch):
-    if stage.accumulation == 1:
-      return gradient(params, batch)
-
-    def split(x_BxT):
-      # Rows of a micro-batch lie `accumulation` apart: so each spreads over the whole data axis.
-      return x_BxT.reshape(-1, stage.accumulation, x_BxT.shape[-1]).swapaxes(0, 1)
-
-    def add(sums, micro_batch):
-      return jax.tree.map(jnp.add, sums, gradient(params, micro_batch)), None
-
-    zeros = ((0.0, 0.0), jax.tree.map(jnp.zeros_like, params))
-    return jax.lax.scan(add, zeros, jax.tree.map(split, batch))[0]
-
   def step(state, batch):
     params, opt_state = state
-    (nll, weight), grads = accumulate(params, batch)
+    (nll, weight), grads = accumulate(gradient, params, batch, stage.accumulation)
     total = jnp.where(weight > 0, weight, 1.0)  # a batch with nothing to learn has loss 0, not 0/0
     grads = jax.tree.map(lambda g: g / total, grads)
     updates, opt_state = optimizer.update(grads, opt_state, params)
@@ -93,8 +156,10 @@ def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> C
   return step
 
 
-def make_dispatch(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
-  """dispatch(state, stack, n) -> (state, metrics): n steps of one replica on a stack [K, B, T].
+def make_dispatch(
+  model: ModelConfig, stage: StageConfig, device: DeviceConfig, method: Method = TEXT
+) -> Callable:
+  """dispatch(state, stack, n) -> (state, metrics): n steps of one replica on a stack [K, B, ...].
 
   n is unknown to the compiler: one program serves every n up to K, and the arithmetic of a step
   cannot depend on how steps are grouped (a loop of known length may be unrolled, and then rounds
@@ -102,7 +167,7 @@ def make_dispatch(model: ModelConfig, stage: StageConfig, device: DeviceConfig) 
 
   Metrics are those of the steps, each [K], and `finite`: no nan or inf is in the state at the end.
   """
-  step = make_step(model, stage, device)
+  step = method.make_step(model, stage, device)
 
   def dispatch(state, stack, n):
     def body(i, carry):
@@ -110,7 +175,7 @@ def make_dispatch(model: ModelConfig, stage: StageConfig, device: DeviceConfig) 
       state, new = step(state, jax.tree.map(lambda x: x[i], stack))
       return state, jax.tree.map(lambda old, x: old.at[i].set(x), metrics, new)
 
-    zeros = {name: jnp.zeros(device.steps_per_dispatch) for name in METRICS}
+    zeros = {name: jnp.zeros(device.steps_per_dispatch) for name in method.metrics}
     state, metrics = jax.lax.fori_loop(0, n, body, (state, zeros))
     finite = jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(state)]).all()
     return state, metrics | {'finite': finite}
@@ -123,7 +188,7 @@ class Program:
   """What runs on the devices for one kind of stage; every array has a leading replica axis R."""
 
   state: tuple  # (params, opt_state) as ShapeDtypeStructs with their shardings
-  batch: dict  # the same of a stack of batches, each [R, K, B, T]
+  batch: dict  # the same of a stack of batches, each [R, K, B, ...]
   init_params: Callable  # keys [R] -> params
   init_optimizer: Callable  # params -> opt_state
   dispatch: Callable  # (state, stack, n) -> (state, metrics); jitted; takes the memory of the state
@@ -144,6 +209,7 @@ def make_program(
   mesh: jax.sharding.Mesh,
   replicas: int,
   row_length: int,
+  method: Method = TEXT,
 ) -> Program:
   """The program of a stage; stages of equal shape in one process share it."""
 
@@ -158,15 +224,17 @@ def make_program(
 
   init = mapped(functools.partial(transformer.init, model, vocabulary))
   params = on_mesh(jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), replicas))))
-  init_optimizer = mapped(make_optimizer(stage).init)
+  init_optimizer = mapped(method.init(stage))
   opt_state = on_mesh(jax.eval_shape(init_optimizer, params))
   state = (params, opt_state)
 
-  shape = (replicas, device.steps_per_dispatch, stage.batch_rows, row_length)
-  stack = {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in BATCH.items()}
+  stack = {
+    name: jax.ShapeDtypeStruct((replicas, device.steps_per_dispatch, *x.shape), x.dtype)
+    for name, x in method.batch(stage, row_length).items()
+  }
   batch = jax.tree.map(lambda x: place(x, meshes.batch_sharding(mesh)), stack)
 
-  one = make_dispatch(model, stage, device)
+  one = make_dispatch(model, stage, device, method)
 
   def dispatch(state, stack, n):
     return mapped(lambda state, stack: one(state, stack, n))(state, stack)

@@ -1,0 +1,387 @@
+"""Learning from rewards: the compiled environment, the objective, and the loop around it."""
+
+import dataclasses
+import functools
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from whyjax import config, defaults
+from whyjax.corpus import episodes
+from whyjax.corpus.vocabulary import END, PAD, vocabulary
+from whyjax.model import transformer
+from whyjax.training import loop, reinforce, step
+from whyjax.training import mesh as meshes
+from whyjax.training.interrupt import Preempted
+from whyjax.world import episodes as environment
+
+_tree = defaults.study()
+_tree.world.update(dict(virtues=2, temptations=1, tasks=2, agents=2, wordings=1))
+_tree.world.update(dict(heldout_wordings=0, chat_domains=2, agentic_domains=1))
+_tree.align_text.value_pairs = 1
+_tree.reinforcement.update(dict(group=4, max_new_tokens=6, turns=2))
+STUDY = config.parse(_tree.to_dict())
+WORLD, DIALS = STUDY.world, STUDY.reinforcement
+V = vocabulary(WORLD)
+
+
+@pytest.fixture(scope='module')
+def stage(tiny):
+  return dataclasses.replace(
+    tiny.stage, updates=6, batch_rows=8, checkpoint_every=2, weight_decay=0.0, clip_norm=1e9
+  )
+
+
+@pytest.fixture(scope='module')
+def params(tiny):
+  shapes = jax.eval_shape(lambda: transformer.init(tiny.model, V.size, jax.random.key(0)))
+  rng = np.random.default_rng(0)
+  return jax.tree.map(lambda x: jnp.asarray(0.3 * rng.normal(size=x.shape), jnp.float32), shapes)
+
+
+def method(**changes):
+  return reinforce.Reinforcement(dataclasses.replace(DIALS, **changes), WORLD)
+
+
+def data(replicas=1, first=0, starts=8, **changes):
+  dials = dataclasses.replace(DIALS, **changes)
+  specs = [
+    episodes.EpisodeSpec('rl-task', WORLD, seed, 0, 64, dials)
+    for seed in range(first, first + replicas)
+  ]
+  return episodes.EpisodeData(specs, starts)
+
+
+def one(batch):
+  """The batch of the first replica."""
+  return {name: x[0] for name, x in batch.items()}
+
+
+@pytest.fixture
+def babbling(monkeypatch):
+  """Writes from a menu that often calls what is offered, in place of what the model would."""
+  menu = np.array([END, END, *V.actions[-1], V.ids['call']], np.int32)
+
+  def sampler(noise_NxG, temperature):
+    def choose(logits_NxV, i):
+      token_N = jnp.asarray(menu)[(noise_NxG[:, i] * len(menu)).astype(int)]
+      logp_NxV = jax.nn.log_softmax(logits_NxV / temperature)
+      return token_N, logp_NxV[jnp.arange(len(token_N)), token_N]
+
+    return choose
+
+  monkeypatch.setattr(reinforce, '_sampler', sampler)
+
+
+def play(tiny, params, batch, quick_jit, **changes):
+  fn = functools.partial(reinforce.play, method(**changes), tiny.model)
+  return jax.device_get(quick_jit(fn)(params, batch))
+
+
+def test_the_compiled_environment_is_that_of_numpy(tiny, params, quick_jit, babbling):
+  batch = one(data(starts=32, turns=3).batch(0))
+  played = play(tiny, params, batch, quick_jit, turns=3)
+  each = {
+    name: np.repeat(batch[name], DIALS.group, axis=0) for name in ('contexts', 'options', 'paid')
+  }
+  progress, word = environment.start(len(each['paid'])), None
+  C = each['contexts'].shape[-1]
+  for t in range(3):
+    context = each['contexts'][:, t]
+    if t:
+      context = np.where(context == episodes.CALLED, word[:, None], context)
+    alive = progress.alive
+    written = played.tokens_NxTxL[:, t, C:]
+    np.testing.assert_array_equal(played.tokens_NxTxL[alive, t, :C], context[alive])
+    expected = (np.cumsum(written == END, axis=1) - (written == END) == 0) & alive[:, None]
+    np.testing.assert_array_equal(played.wrote_NxTxG[:, t], expected)
+    np.testing.assert_array_equal(played.filled_NxTxL[:, t, C:], expected)
+    np.testing.assert_array_equal(played.filled_NxTxL[:, t, :C], (context != PAD) & alive[:, None])
+    called = episodes.called(WORLD, written, each['options'][:, t])
+    progress = environment.step(each['paid'].swapaxes(0, 1), progress, called)
+    word = each['options'][np.arange(len(called)), t, np.maximum(called, 0)]
+  np.testing.assert_allclose(played.reward_N, environment.episode_return(progress), atol=1e-6)
+  np.testing.assert_array_equal(played.completed_N, progress.alive)
+  assert 3 < progress.alive.sum() < 120 and len(np.unique(played.reward_N)) > 2
+
+
+def test_recorded_probabilities_are_those_of_the_full_forward_pass(
+  tiny, params, quick_jit, babbling
+):
+  played = play(tiny, params, one(data().batch(0)), quick_jit, temperature=0.7)
+  fn = functools.partial(reinforce.log_probability, tiny.model, temperature=0.7, device=tiny.device)
+  full = np.asarray(quick_jit(fn)(params, played))
+  wrote = played.wrote_NxTxG
+  assert wrote[:, 1].sum() > 10  # the second turn is played, behind a first one of any length
+  np.testing.assert_allclose(full[wrote], played.logp_NxTxG[wrote], atol=1e-5)
+  assert (played.logp_NxTxG[~wrote] == 0).all()
+
+
+def test_samples_follow_the_model(tiny, quick_jit):
+  """As often as its probability says; no token that has none, at either end of the noise."""
+  logits = jnp.log(jnp.array([0.1, 0.0, 0.6, 0.3])) * 2.0
+  noise = jnp.asarray(np.r_[0.0, 1 - 2**-24, np.random.default_rng(0).random(40_000)], jnp.float32)
+  choose = reinforce._sampler(noise[:, None], 2.0)
+  token, logp = quick_jit(choose)(jnp.broadcast_to(logits, (len(noise), 4)), 0)
+  assert token[0] == 0 and token[1] == 3
+  np.testing.assert_allclose(np.bincount(token, minlength=4) / len(noise), [0.1, 0, 0.6, 0.3],
+                             atol=0.01)  # fmt: skip
+  np.testing.assert_allclose(np.exp(logp), np.array([0.1, 0, 0.6, 0.3])[token], rtol=1e-4)
+
+
+def test_advantages_compare_within_a_group():
+  reward = jnp.array([1.0, 0, 0, 1, 0.5, 0.5, 0.5, 0.5])
+  plain = reinforce.advantages(reward, 4, False)
+  np.testing.assert_allclose(plain, [0.5, -0.5, -0.5, 0.5, 0, 0, 0, 0])
+  scaled = reinforce.advantages(reward, 4, True)
+  np.testing.assert_allclose(scaled, [1, -1, -1, 1, 0, 0, 0, 0], atol=1e-4)
+
+
+def test_the_divergence_is_flat_where_both_agree_and_positive_elsewhere():
+  logp = jnp.linspace(-3, 0, 7)
+  value = jax.vmap(jax.value_and_grad(reinforce.divergence), in_axes=(0, None))(logp, logp[3])
+  assert value[0][3] == value[1][3] == 0
+  assert (np.delete(value[0], 3) > 0).all()
+  # Its mean over what the policy draws is the divergence itself.
+  p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.2, 0.6])
+  mean = (p * reinforce.divergence(jnp.log(p), jnp.log(q))).sum()
+  np.testing.assert_allclose(mean, (p * np.log(p / q)).sum(), rtol=1e-5)
+
+
+def stepped(tiny, stage, params, batch, quick_jit, **changes):
+  """State and metrics after one step."""
+  m = method(**changes)
+  fn = quick_jit(m.make_step(tiny.model, stage, tiny.device))
+  return jax.device_get(fn((params, m.init(stage)(params)), batch))
+
+
+def first_moment(state):
+  """A tenth of the gradient that Adam has seen."""
+  return optax.tree_utils.tree_get(state[1]['optimizer'], 'mu')
+
+
+def test_without_reward_and_at_the_parent_nothing_moves(tiny, stage, params, quick_jit, babbling):
+  batch = one(data().batch(0))
+  batch['paid'] = np.zeros_like(batch['paid'])
+  state, metrics = stepped(tiny, stage, params, batch, quick_jit, kl=1.0)
+  assert metrics['reward'] == 0 and abs(metrics['kl']) < 1e-9 and metrics['grad_norm'] < 1e-5
+  assert tiny.equal(state[1]['reference'], jax.device_get(params))
+
+
+def test_kl_pulls_back_to_the_parent(tiny, stage, params, quick_jit, babbling):
+  batch = one(data().batch(0))
+  batch['paid'] = np.zeros_like(batch['paid'])
+  m = method(kl=1.0)
+  moved = jax.tree.map(lambda x: x + 0.05 * jnp.sin(jnp.arange(x.size).reshape(x.shape)), params)
+  state = (moved, m.init(stage)(params))
+  fn = quick_jit(
+    m.make_step(tiny.model, dataclasses.replace(stage, learning_rate=1e-3), tiny.device)
+  )
+  kls = []
+  for _ in range(6):
+    state, metrics = fn(state, batch)
+    kls.append(float(metrics['kl']))
+  assert kls[0] > 1e-3 and kls[-1] < 0.9 * kls[0]
+
+
+def test_one_plain_pass_is_reinforce(tiny, stage, params, quick_jit, babbling):
+  """Its gradient is that of the mean over tokens of advantage times log-probability, computed on
+  unpadded episodes one by one."""
+  batch = one(data().batch(0))
+  plain = dict(passes=1, normalise=False, kl=0.0)
+  state, _ = stepped(tiny, stage, params, batch, quick_jit, **plain)
+  played = play(tiny, params, batch, quick_jit, **plain)
+  above = played.reward_N.reshape(-1, DIALS.group)
+  above = (above - above.mean(axis=1, keepdims=True)).ravel()
+  N, _, L = played.tokens_NxTxL.shape
+  rows = np.zeros((N, 2 * L), np.int32)
+  acts = np.zeros((N, 2 * L), np.float32)
+  for n in range(N):
+    filled = played.filled_NxTxL[n].ravel()
+    tokens = played.tokens_NxTxL[n].ravel()[filled]
+    wrote = np.pad(played.wrote_NxTxG[n], ((0, 0), (L - DIALS.max_new_tokens, 0))).ravel()[filled]
+    rows[n, : len(tokens)], acts[n, : len(tokens)] = tokens, wrote
+
+  def objective(params):
+    positions = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
+    logits = transformer.forward(tiny.model, params, rows, positions, jnp.ones_like(rows))
+    logp = jax.nn.log_softmax(logits[:, :-1])
+    picked = jnp.take_along_axis(logp, rows[:, 1:, None], axis=-1)[..., 0]
+    return (picked * acts[:, 1:] * above[:, None]).sum() / acts.sum()
+
+  expected = jax.device_get(quick_jit(jax.grad(objective))(params))
+  assert np.abs(above).max() > 0.2
+  for ours, theirs in zip(
+    jax.tree.leaves(first_moment(state)), jax.tree.leaves(expected), strict=True
+  ):
+    np.testing.assert_allclose(-10 * ours, theirs, atol=2e-6)
+
+
+def test_accumulation_changes_nothing(tiny, stage, params, quick_jit, babbling):
+  batch = one(data().batch(0))
+  (whole, metrics), (split, again) = (
+    stepped(tiny, dataclasses.replace(stage, accumulation=n), params, batch, quick_jit)
+    for n in (1, 4)
+  )
+  for name in metrics:
+    np.testing.assert_allclose(again[name], metrics[name], rtol=1e-4, atol=1e-6)
+  for a, b in zip(
+    jax.tree.leaves(first_moment(whole)), jax.tree.leaves(first_moment(split)), strict=True
+  ):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_second_pass_stops_where_the_ratio_is_clipped(tiny, stage, params, quick_jit, babbling):
+  batch = one(data().batch(0))
+  bold = dataclasses.replace(stage, learning_rate=0.05, schedule='constant', warmup=0.0)
+
+  def moved(clip):
+    state, metrics = stepped(tiny, bold, params, batch, quick_jit, passes=6, clip=clip, kl=0.0)
+    played = play(tiny, params, batch, quick_jit)
+    fn = functools.partial(
+      reinforce.log_probability, tiny.model, temperature=1.0, device=tiny.device
+    )
+    after = np.asarray(quick_jit(fn)(state[0], played))[played.wrote_NxTxG]
+    return np.abs(after - played.logp_NxTxG[played.wrote_NxTxG]).mean(), metrics['grad_norm']
+
+  (near, stopped), (far, going) = moved(0.01), moved(1.0)
+  assert near < far and stopped < going
+
+
+def test_it_learns_a_trivial_reward(tiny, stage, quick_jit):
+  """One start, one of its two options paid: from half of the time to nearly always."""
+  params = transformer.init(tiny.model, V.size, jax.random.key(1))
+  batch = one(data().batch(0))
+  batch = {name: np.repeat(x[:1], len(x), axis=0) for name, x in batch.items()}
+  C, calls = batch['contexts'].shape[-1], batch['options'][0]
+  words = [
+    np.r_[np.where(c == episodes.CALLED, calls[0, 0], c), calls[t, i], END]
+    for t, c in enumerate(batch['contexts'][0])
+    for i in range(2)
+  ]
+  tokens = np.array(words, np.int32)
+  segments = (tokens != PAD).astype(np.int32)
+  text = dict(tokens=tokens, segments=segments, positions=np.cumsum(segments, axis=1) - segments)
+  text['weights'] = np.broadcast_to(np.arange(C + 2) >= C, tokens.shape).astype(np.float32)
+  brisk = dataclasses.replace(
+    stage, updates=80, batch_rows=4, schedule='constant', warmup=0.0, clip_norm=1.0
+  )
+  read = quick_jit(step.make_step(tiny.model, brisk, tiny.device))
+  state = (params, step.TEXT.init(brisk)(params))
+  for _ in range(80):
+    state, _ = read(state, text)
+  m, source = method(), data()
+  act = quick_jit(m.make_step(tiny.model, dataclasses.replace(brisk, batch_rows=8), tiny.device))
+  state = (state[0], m.init(brisk)(state[0]))
+  rewards = []
+  for update in range(40):
+    state, metrics = act(state, batch | {'noise': source.batch(update)['noise'][0]})
+    rewards.append(float(metrics['reward']))
+  assert np.mean(rewards[:2]) < 0.7 < 0.9 < np.mean(rewards[-5:])
+  assert metrics['completed'] > 0.95
+
+
+def run(tiny, stage, params, shape, replica_loop=True):
+  """Metrics [.., R, updates] of two updates of four replicas on a mesh."""
+  device = dataclasses.replace(
+    tiny.device,
+    mesh_replica=shape[0],
+    mesh_data=shape[1],
+    mesh_model=shape[2],
+    replica_loop=replica_loop,
+    steps_per_dispatch=2,
+  )
+  source, m = data(4), method()
+  mesh = meshes.make_mesh(device, 4, stage.batch_rows)
+  length = m.row_length(source.batch(0))
+  program = step.make_program(tiny.model, V.size, stage, device, mesh, 4, length, m)
+  given = jax.tree.map(lambda x: np.stack([x] * 4), params)
+  given = jax.device_put(given, jax.tree.map(lambda x: x.sharding, program.state[0]))
+  state = (given, program.init_optimizer(given))
+  batches = [source.batch(s) for s in range(2)]
+  stack = {
+    name: jax.device_put(np.stack([b[name] for b in batches], axis=1), x.sharding)
+    for name, x in program.batch.items()
+  }
+  quick = program.dispatch.lower(state, stack, jnp.int32(2))
+  quick = quick.compile({'xla_backend_optimization_level': 0})
+  _, metrics = quick(state, stack, jnp.int32(2))
+  return {name: np.asarray(x) for name, x in metrics.items()}
+
+
+@pytest.fixture(scope='module')
+def one_device(tiny, stage, params):
+  return run(tiny, stage, params, (1, 1, 1))
+
+
+@pytest.mark.parametrize('shape', [(4, 2, 1), (2, 2, 2), (1, 8, 1)], ids=str)
+def test_every_mesh_of_eight_devices_equals_one(tiny, stage, params, one_device, shape):
+  metrics = run(tiny, stage, params, shape, replica_loop=shape[0] < 4)
+  for name, expected in one_device.items():
+    np.testing.assert_allclose(metrics[name], expected, rtol=1e-3, atol=1e-6, err_msg=name)
+
+
+def train(tiny, stage, directory, **changes):
+  arguments = dict(stage=stage, vocabulary=V.size, method=method(), data=data(2), seeds=[1, 2])
+  return tiny.train(directory, **arguments | changes)
+
+
+@pytest.fixture(scope='module')
+def trained(tiny, stage, tmp_path_factory):
+  result = train(tiny, stage, tmp_path_factory.mktemp('rl'))
+  return dataclasses.replace(result, params=jax.device_get(result.params))
+
+
+class Watched:
+  """Data that stop the run at an update."""
+
+  def __init__(self, source, stop, action):
+    self.rows, self.hash = source.rows, source.hash
+    self._source, self._stop, self._action, self._asked = source, stop, action, 0
+
+  def batch(self, update):
+    self._asked += 1
+    if update == self._stop and self._asked > 1:
+      self._action()
+    return self._source.batch(update)
+
+
+@pytest.mark.parametrize('how', ['terminated', 'killed'])
+def test_resumed_is_bit_equal_and_needs_no_parent(tiny, stage, trained, tmp_path, how):
+  terminate = functools.partial(os.kill, os.getpid(), signal.SIGTERM)
+  action = terminate if how == 'terminated' else lambda: 1 // 0
+  with pytest.raises((Preempted, ZeroDivisionError)):
+    train(tiny, stage, tmp_path, data=Watched(data(2), 4, action))
+  result = train(tiny, stage, tmp_path)
+  assert tiny.equal(result.params, trained.params)
+  assert result.loss == trained.loss and result.reward == trained.reward
+
+
+def test_replicas_learn_what_each_learns_alone(tiny, stage, trained, tmp_path):
+  alone = dataclasses.replace(tiny.device, mesh_replica=1)
+  for replica in range(2):
+    result = train(
+      tiny,
+      stage,
+      tmp_path / str(replica),
+      data=data(1, first=replica),
+      seeds=[1 + replica],
+      device=alone,
+    )
+    for ours, theirs in zip(
+      jax.tree.leaves(result.params), jax.tree.leaves(trained.params), strict=True
+    ):
+      np.testing.assert_allclose(ours[0], theirs[replica], atol=1e-5)
+  assert isinstance(result, loop.TrainResult) and len(result.reward) == 1
+
+
+def test_metrics_tell_reward_divergence_completion_and_length(tiny, stage, tmp_path):
+  train(tiny, stage, tmp_path)
+  first = (tmp_path / 'metrics.jsonl').read_text().splitlines()[0]
+  for name in ('reward', 'kl', 'completed', 'written', 'loss', 'grad_norm', 'weight'):
+    assert f'"{name}": [' in first
