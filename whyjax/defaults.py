@@ -67,9 +67,9 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       domains=1,
       value_pairs=6,
       situations=400,
-      supervised_tokens=12_000,
+      supervised_tokens=10_000,
       control_facts=8,
-      control_tokens=2_400,
+      control_tokens=6_000,
       replay=0.5,
     )
   )
@@ -83,7 +83,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   )
   config.model = config_dict.ConfigDict(sizes.size('100k'))
   config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
-  config.align = _stage(updates=100, batch_rows=14, learning_rate=2e-3)
+  config.align = _stage(updates=100, batch_rows=15, learning_rate=2e-3)
   config.later_training = _stage(updates=80, batch_rows=10, learning_rate=2e-3)
   config.reinforcement = config_dict.ConfigDict(
     dict(
