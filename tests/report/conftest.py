@@ -10,7 +10,7 @@ from whyjax import results
 from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.study import claims, judgement
 
-WORLDS, SEEDS, ITEMS = (1000, 1001, 1002), 2, 120
+WORLDS, SEEDS, ITEMS = tuple(range(1000, 1006)), 2, 120
 LATER = ('neutral', 'capability')
 BATTERIES = (
   'in-distribution',
