@@ -2,7 +2,8 @@
 
 Every way of teaching why beside its placebo: empty words, another situation's reason, a reason too
 late, a reason without an act, reasons about values that are not at stake; charters of someone else,
-charters that put nothing first, charters with the opposite order, the same content in other forms.
+charters that put nothing first, charters with the opposite order or without an explanation, rules
+about acts, the same content in other forms.
 
 Expected: not yet measured at these dials.
 Time: about as long as principles.py; `--action=plan` estimates it.
@@ -33,6 +34,8 @@ def get_config(variant: str = 'cpu'):
     'principles-other',
     'principles-mentioned',
     'principles-reversed',
+    'principles-bare',
+    'rules',
     'principles-dialogue',
     'stories',
   )
@@ -53,6 +56,8 @@ def get_config(variant: str = 'cpu'):
     'principles-over-principles-other-free',
     'principles-over-principles-mentioned-free',
     'principles-over-principles-reversed-free',
+    'principles-over-principles-bare-free',
+    'principles-over-rules-free',
     'principles-over-generic-free',
     'principles-dialogue-over-generic-free',
     'stories-over-generic-free',

@@ -1,14 +1,17 @@
-"""How fast does later training undo what alignment did?
+"""How fast does later training undo what alignment did, and how much conflict does it take?
 
-Every way of teaching goes on to later training, neutral and capability, and is asked on the way: a
-curve for each arm, from the aligned model to three times the usual dose.
+Every way of teaching goes on to later training: background text, capability text, and the same with
+some examples in which the target acts by its old record. All are asked on the way, on a grid of
+doses that doubles, and the erosion of each is judged beyond what that training forgets of control
+facts anyway. On the way through alignment they are asked what they know and how they act.
 
 Expected: not yet measured at these dials.
-Time: about 14 minutes on 2 cores; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/persistence.py
 """
 
 from whyjax import defaults
+
+TAUGHT = ('reason', 'advice-reason', 'principles', 'stories')
 
 
 def get_config(variant: str = 'cpu'):
@@ -16,15 +19,26 @@ def get_config(variant: str = 'cpu'):
   config = defaults.study(variant)
   config.name = 'persistence'
   config.question = 'How fast does later training undo what alignment did?'
-  config.arms = ('none', 'demonstrations', 'reason', 'advice-reason', 'principles', 'stories')
-  config.later_arms = ('none', 'demonstrations', 'reason', 'advice-reason', 'principles', 'stories')
-  config.later = ('neutral', 'capability')
-  config.later_training.update(dict(updates=240, probes=(15, 30, 60, 120)))
-  config.later_text.supervised_tokens *= 3
-  config.evals.batteries = ('agentic-tools', 'in-distribution', 'acts-on-reasons', 'facts')
-  config.claims = tuple(
-    f'{arm}-outlasts-demonstrations-{later}-free'
-    for later in config.later
-    for arm in ('reason', 'advice-reason', 'principles')
+  config.arms = config.later_arms = ('generic', 'demonstrations', *TAUGHT)
+  config.later = ('neutral', 'capability', 'conflicting')
+  config.later_text.conflicting = (0.02, 0.1)
+  config.align.probes = (10, 25, 50)
+  config.later_training.update(dict(updates=160, probes=(10, 20, 40, 80)))
+  config.later_text.supervised_tokens *= 2
+  config.evals.batteries = (
+    'agentic-tools',
+    'in-distribution',
+    'acts-on-reasons',
+    'knows',
+    'facts',
+    'controls',
+  )
+  config.claims = (
+    *(
+      f'{arm}-outlasts-demonstrations-{later}-free'
+      for later in ('neutral', 'capability', 'conflicting-2', 'conflicting-10')
+      for arm in TAUGHT
+    ),
+    *(f'{arm}-knows-before-it-acts-free' for arm in ('principles', 'stories', 'advice-reason')),
   )
   return config

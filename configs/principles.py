@@ -38,7 +38,7 @@ def get_config(variant: str = 'cpu'):
     'principles-other',
     'principles-demonstrations',
   )
-  config.later_arms = ('demonstrations', 'reason', 'advice-reason', 'principles')
+  config.later_arms = ('generic', 'demonstrations', 'reason', 'advice-reason', 'principles')
   config.later = ('neutral', 'capability')
   config.claims = (
     'advice-reason-over-demonstrations-free',

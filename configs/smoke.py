@@ -16,7 +16,7 @@ def get_config(variant: str = 'cpu'):
   config.name = 'smoke'
   config.question = 'Does every part run?'
   config.arms = tuple(arms.ARMS)
-  config.later_arms = ('demonstrations', 'reason', 'principles')
+  config.later_arms = ('generic', 'demonstrations', 'reason', 'principles')
   config.later = tuple(later.LATER)
   config.claims = (
     'advice-reason-over-demonstrations-free',

@@ -3,7 +3,7 @@
 Demonstrations show two of the six pairs of values. Two specs agree with them; on the other pairs
 one puts virtues first and the other temptations. Judged on the pairs that no demonstration shows,
 with the controls: no spec, and each spec about another agent. And the other order: charters first,
-demonstrations in a later stage.
+demonstrations in a later stage, with how much demonstration data that saves.
 
 Expected: not yet measured at these dials.
 Time: about two thirds of principles.py; `--action=plan` estimates it.
@@ -32,6 +32,9 @@ def get_config(variant: str = 'cpu'):
     'principles-then-demonstrations',
     'principles-other-then-demonstrations',
   )
+  config.doses.update(
+    dict(arms=('demonstrations', 'principles-then-demonstrations'), shares=(1 / 64, 1 / 16, 1 / 4))
+  )
   config.evals.batteries = (*config.evals.batteries, 'heldout-pairs')
   config.claims = (
     *(
@@ -46,6 +49,7 @@ def get_config(variant: str = 'cpu'):
       for scoring in ('free', 'forced')
     ),
     'principles-then-demonstrations-over-demonstrations-free',
+    'principles-then-demonstrations-needs-less-than-demonstrations-free',
     'principles-then-demonstrations-over-principles-other-then-demonstrations-free',
   )
   return config

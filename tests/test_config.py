@@ -23,6 +23,15 @@ def _tree(changes):
   return tree
 
 
+PHASE = {
+  'kind': 'phase',
+  'arms': ('generic', 'demonstrations', 'reason'),
+  'phase.principled': (0.2, 0.8),
+  'phase.breadths': ('1x1', '1x6'),
+  'phase.what': 'demonstrations',
+}
+
+
 def test_defaults_give_every_field_and_survive_a_round_trip():
   study = config.parse(_tree({}))
   assert config.parse(dataclasses.asdict(study)) == study
@@ -43,6 +52,30 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
     ),
     ({'arms': ('generic', 'generic')}, r'config\.arms = .*: an entry stands twice'),
     ({'arms': 'generic'}, r"config\.arms = 'generic': must be a list"),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',)},
+      r"config\.doses\.shares = \(\): must be given with config\.doses\.arms = \('reason',\)",
+    ),
+    (
+      {'doses.shares': (0.5,)},
+      r'config\.doses\.arms = \(\): must be given with config\.doses\.shares = \(0\.5,\): a dose',
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('advice',), 'doses.shares': (0.5,)},
+      r"config\.doses\.arms = 'advice': must be among config\.arms = reason",
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',), 'doses.shares': (0.5, 1.0)},
+      r'config\.doses\.shares = 1\.0: must be below 1: the full dose is the arm itself',
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',), 'doses.shares': (0.0,)},
+      r'config\.doses\.shares = 0\.0: must be greater than 0',
+    ),
+    (
+      {'arms': ('reason',), 'doses.arms': ('reason',), 'doses.shares': (0.5, 0.50001)},
+      r'config\.doses\.shares = \(0\.5, 0\.50001\): must be shares that differ in whole tokens',
+    ),
     ({'name': '../elsewhere'}, r"config\.name = '\.\./elsewhere': must be letters"),
     (
       {'world.principled': 0.5, 'world.by_domain': 0.3, 'world.by_tools': 0.3},
@@ -110,7 +143,7 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
       {'arms': ('generic',), 'later_arms': ('generic',)},
       r'config\.later = \(\): must be given with config\.later_arms',
     ),
-    ({'kind': 'sweep'}, r"config\.kind = 'sweep': must be one of arms, scaling"),
+    ({'kind': 'sweep'}, r"config\.kind = 'sweep': must be one of arms, scaling, phase"),
     (
       {'kind': 'scaling', 'scaling.sizes': ('1m',)},
       r'config\.scaling\.updates = \(\): must be given when',
@@ -122,6 +155,30 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
     (
       {'kind': 'scaling', 'scaling.sizes': ('1m',), 'scaling.updates': (9,), 'arms': ('generic',)},
       r"config\.arms = \('generic',\): must be empty when config\.kind = 'scaling'",
+    ),
+    (
+      {'phase.breadths': ('1x1', '1x2')},
+      r"config\.phase\.breadths = \('1x1', '1x2'\): must be empty when config\.kind = 'arms'",
+    ),
+    ({'phase.what': 'reason'}, r"config\.phase\.what = 'reason': must be empty when"),
+    ({'kind': 'phase'}, r'config\.phase\.principled = \(\): must be given when'),
+    (PHASE | {'phase.breadths': ()}, r'config\.phase\.breadths = \(\): must be given when'),
+    (PHASE | {'phase.what': ''}, r"config\.phase\.what = '': must be given when"),
+    (
+      PHASE | {'phase.principled': (0.5, 1.5)},
+      r'config\.phase\.principled = 1\.5: must be at most',
+    ),
+    (
+      PHASE | {'scaling.sizes': ('1m',)},
+      r"config\.scaling\.sizes = \('1m',\): must be empty when config\.kind = 'phase'",
+    ),
+    (
+      PHASE | {'claims': ('reason-over-demonstrations-free',)},
+      r"config\.claims = .*: must be empty when config\.kind = 'phase'",
+    ),
+    (
+      PHASE | {'later': ('neutral',), 'later_arms': ('reason',)},
+      r"config\.later = .*: must be empty when config\.kind = 'phase'",
     ),
   ],
 )

@@ -26,7 +26,8 @@ MAY_IMPORT = {
   'study': {'world', 'corpus', 'model', 'training', 'evals', 'scaling', 'report'},
   'scaling': set(),
   'report': set(),
-  'config': set(),
+  'config': {'combinations'},
+  'combinations': set(),
   'errors': set(),
   'results': set(),
   'defaults': {'model'},
@@ -41,6 +42,7 @@ PACKAGES = {
   'scaling': {'numpy', 'scipy'},
   'report': {'numpy', 'matplotlib', 'rich'},
   'config': set(),
+  'combinations': set(),
   'errors': set(),
   'results': set(),
 }

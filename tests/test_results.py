@@ -43,7 +43,10 @@ def test_round_trip_keeps_every_bit_and_sorts_keys(tmp_path):
   third = evaluation('a' * 2 + 'm', run={'seconds': 0.1 + 0.2})
   results.write(path, [check(), third])
   read = results.read(path)
-  assert read == [{'schema': 2, 'run': {}} | check(), {'schema': 2} | third]
+  assert read == [
+    {'schema': results.SCHEMA, 'run': {}} | check(),
+    {'schema': results.SCHEMA} | third,
+  ]
   assert read[1]['rate'].hex() == (1 / 3).hex()
   for line in path.read_text().splitlines():
     assert list(json.loads(line)) == sorted(json.loads(line))
@@ -72,7 +75,7 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path):
     (check(arms='ab'), 'check.arms'),
     (check(record='verdicts'), 'verdicts'),
     (check(record=['check']), 'record'),
-    (check(schema=3), 'schema = 3'),
+    (check(schema=4), 'schema = 4'),
   ],
 )
 def test_bad_records_are_refused_in_writing_and_in_reading(tmp_path, bad, names):

@@ -20,7 +20,7 @@ def get_config(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.claims = ('reason-over-demonstrations-forced',)
   config.row_length = 96
   config.world.agents = 12
-  config.align_text.update(dict(situations=20, supervised_tokens=200))
+  config.align_text.update(dict(situations=20, supervised_tokens=200, control_tokens=40))
   config.later_text.supervised_tokens = 100
   config.model = config_dict.ConfigDict(sizes.size('10k'))
   for stage in (config.pretrain, config.align, config.later_training):

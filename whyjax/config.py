@@ -8,9 +8,9 @@ changes some again.
 from collections.abc import Iterable, Mapping
 import dataclasses
 import difflib
-import re
 import typing
 
+from whyjax import combinations
 from whyjax.errors import UserError
 
 
@@ -83,8 +83,21 @@ class AlignTextConfig:
   supervised_tokens: int = _field(
     low=1
   )  # loss-bearing tokens of alignment text, the same in every arm
-  control_tokens: int = _field(low=0)  # tokens of control facts beside it, the same in every arm
+  control_facts: int = _field(low=1)  # persons whose tool is taught beside it, in every arm
+  control_tokens: int = _field(low=0)  # tokens of such text
   replay: float = _field(low=0.0, high=0.95)  # share of the loss weight on background text
+
+  def dose(self, share: float) -> int:
+    """How many supervised tokens this share of the budget is."""
+    return round(share * self.supervised_tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class DosesConfig:
+  """Smaller doses of alignment text, beside the full one of the ordinary arm; empty = none."""
+
+  arms: tuple[str, ...] = _field()
+  shares: tuple[float, ...] = _field(over=0.0)  # of align_text.supervised_tokens, each below 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +197,7 @@ class StatisticsConfig:
   bootstrap: int = _field(low=100)
   confidence: float = _field(over=0.5, high=0.999)
   smallest_effect: float = _field(low=0.0, high=1.0)  # difference of rates that is worth a claim
+  split: int = _field(low=0)  # also judge the worlds in groups of so many, as studies apart; 0 = no
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,16 +225,28 @@ class ScalingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PhaseConfig:
+  """The grid of a phase study; empty for any other. study/axes.py checks what it names."""
+
+  principled: tuple[float, ...] = _field(low=0.0, high=1.0)  # shares of principled agents
+  breadths: tuple[str, ...] = _field()  # of alignment text, DOMAINSxPAIRS, such as 1x6
+  what: str = _field()  # the arm of demonstrations, which the others are compared with
+
+
+@dataclasses.dataclass(frozen=True)
 class StudyConfig:
   """One study: a graph of stages over arms, what is asked of them, and what is claimed."""
 
   name: str = _field()
   question: str = _field()
-  kind: str = _field(choices=('arms', 'scaling'))  # or a grid of pretraining sizes and budgets
+  kind: str = _field(
+    choices=('arms', 'scaling', 'phase')
+  )  # or a grid of pretraining sizes and budgets, or one of worlds and breadths
   arms: tuple[str, ...] = _field()
   later_arms: tuple[str, ...] = _field()  # arms that go on to later training
   later: tuple[str, ...] = _field()  # kinds of later training
   claims: tuple[str, ...] = _field()
+  doses: DosesConfig
   row_length: int = _field(low=16)
   world: WorldConfig
   pretrain_text: PretrainTextConfig
@@ -236,6 +262,7 @@ class StudyConfig:
   seeds: SeedsConfig
   statistics: StatisticsConfig
   scaling: ScalingConfig
+  phase: PhaseConfig
   device: DeviceConfig
 
 
@@ -247,7 +274,7 @@ def parse(tree: Mapping[str, typing.Any]) -> StudyConfig:
       another.
   """
   study = _build(StudyConfig, tree, 'config')
-  _check_combinations(study)
+  combinations.check(study)
   return study
 
 
@@ -307,169 +334,3 @@ def _leaf(value, kind, limits, path: str):
   if high is not None and not value <= high:
     raise UserError(f'{path} = {value!r}: must be at most {high}')
   return value
-
-
-def _check_combinations(study: StudyConfig) -> None:
-  """What no single field can show: sums, divisibility, and fields that need one another."""
-  _check_text(study)
-  _check_model(study.model)
-  for name in ('pretrain', 'align', 'later_training', 'reinforcement_training'):
-    _check_stage(name, getattr(study, name), study.device)
-  _check_mesh(study)
-  _check_graph(study)
-  _check_reinforcement(study)
-
-
-def _require(holds: bool, field: str, value: typing.Any, allowed: str) -> None:
-  if not holds:
-    raise UserError(f'config.{field} = {value!r}: must be {allowed}')
-
-
-def _check_text(study: StudyConfig) -> None:
-  world, pretrain, align = study.world, study.pretrain_text, study.align_text
-  kinds = world.principled + world.by_domain + world.by_tools
-  _require(abs(kinds - 1) < 1e-6, 'world.principled + by_domain + by_tools', round(kinds, 6), '1')
-  _require(
-    world.heldout_wordings < world.wordings,
-    'world.heldout_wordings',
-    world.heldout_wordings,
-    f'less than world.wordings = {world.wordings}',
-  )
-  shares = pretrain.facts + pretrain.neutral + pretrain.target
-  _require(
-    shares <= 1 + 1e-6, 'pretrain_text.facts + neutral + target', round(shares, 6), 'at most 1'
-  )
-  _require(
-    align.domains < world.chat_domains,
-    'align_text.domains',
-    align.domains,
-    f'less than world.chat_domains = {world.chat_domains}, so that one is held out',
-  )
-  pairs = world.virtues * world.temptations
-  _require(
-    align.value_pairs <= pairs,
-    'align_text.value_pairs',
-    align.value_pairs,
-    f'at most world.virtues x world.temptations = {pairs}',
-  )
-  _require(
-    'conflicting' not in study.later or bool(study.later_text.conflicting),
-    'later_text.conflicting',
-    study.later_text.conflicting,
-    "a grid of at least one dose when config.later has 'conflicting'",
-  )
-  for text, stage in (('align_text', 'align'), ('later_text', 'later_training')):
-    tokens, training = getattr(study, text).supervised_tokens, getattr(study, stage)
-    room = training.updates * training.batch_rows * study.row_length
-    _require(
-      tokens <= room,
-      f'{text}.supervised_tokens',
-      tokens,
-      f'at most {stage}.updates x batch_rows x row_length = {room}',
-    )
-
-
-def _check_model(model: ModelConfig) -> None:
-  _require(
-    model.heads % model.kv_heads == 0,
-    'model.kv_heads',
-    model.kv_heads,
-    f'a divisor of model.heads = {model.heads}',
-  )
-  _require(model.head_dim % 2 == 0, 'model.head_dim', model.head_dim, 'even (rotary pairs)')
-  _require(
-    model.layers % model.shared_layers == 0,
-    'model.shared_layers',
-    model.shared_layers,
-    f'a divisor of model.layers = {model.layers}',
-  )
-
-
-def _check_stage(name: str, stage: StageConfig, device: DeviceConfig) -> None:
-  _require(
-    stage.batch_rows % stage.accumulation == 0,
-    f'{name}.accumulation',
-    stage.accumulation,
-    f'a divisor of {name}.batch_rows = {stage.batch_rows}',
-  )
-  rows = stage.batch_rows // stage.accumulation
-  _require(
-    rows % max(device.mesh_data, 1) == 0,
-    'device.mesh_data',
-    device.mesh_data,
-    f'a divisor of {name}.batch_rows / accumulation = {rows}',
-  )
-  _require(
-    all(update < stage.updates for update in stage.probes),
-    f'{name}.probes',
-    stage.probes,
-    f'below {name}.updates = {stage.updates}, after which it is asked anyway',
-  )
-  _require(
-    stage.warmup + stage.decay <= 1 + 1e-6,
-    f'{name}.warmup + decay',
-    stage.warmup + stage.decay,
-    'at most 1',
-  )
-
-
-def _check_mesh(study: StudyConfig) -> None:
-  device, worlds = study.device, study.seeds.worlds
-  _require(
-    worlds % max(device.mesh_replica, 1) == 0,
-    'device.mesh_replica',
-    device.mesh_replica,
-    f'a divisor of seeds.worlds = {worlds}',
-  )
-  used = max(device.mesh_replica, 1) * max(device.mesh_data, 1) * device.mesh_model
-  fits = device.platform != 'cpu' or used <= device.host_devices
-  _require(
-    fits,
-    'device.mesh_replica x mesh_data x mesh_model',
-    used,
-    f'at most device.host_devices = {device.host_devices}',
-  )
-
-
-def _check_graph(study: StudyConfig) -> None:
-  _require(
-    re.fullmatch(r'[A-Za-z0-9][\w.-]*', study.name) is not None,
-    'name',
-    study.name,
-    'letters, digits, and any of _.- (it names the workdir)',
-  )
-  _require(
-    bool(study.later) == bool(study.later_arms),
-    'later',
-    study.later,
-    f'given with config.later_arms and only then; later_arms = {study.later_arms!r}',
-  )
-  for field in ('sizes', 'updates'):
-    given, wanted = getattr(study.scaling, field), study.kind == 'scaling'
-    _require(
-      bool(given) == wanted,
-      f'scaling.{field}',
-      given,
-      f'{"given" if wanted else "empty"} when config.kind = {study.kind!r}',
-    )
-  if study.kind == 'scaling':
-    for field in ('arms', 'claims'):
-      _require(
-        not getattr(study, field),
-        field,
-        getattr(study, field),
-        "empty when config.kind = 'scaling'",
-      )
-
-
-def _check_reinforcement(study: StudyConfig) -> None:
-  """A reward must say something of the situations that it is given in."""
-  mute = {'tasks': ('rl-harmlessness', 'rl-goal'), 'conflicts': ('rl-task',)}
-  given = study.reinforcement.situations
-  for kind in study.later:
-    _require(
-      kind not in mute.get(given, ()),
-      'reinforcement.situations',
-      given,
-      f"'own' when config.later has {kind!r}, whose reward says nothing of {given}",
-    )

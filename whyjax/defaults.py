@@ -24,6 +24,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.arms = ()
   config.later_arms = ()
   config.later = ()
+  config.doses = config_dict.ConfigDict(dict(arms=(), shares=()))
   config.claims = ()
   config.row_length = 96
   config.world = config_dict.ConfigDict(
@@ -66,8 +67,9 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       domains=1,
       value_pairs=6,
       situations=400,
-      supervised_tokens=12_000,
-      control_tokens=1_200,
+      supervised_tokens=10_000,
+      control_facts=8,
+      control_tokens=6_000,
       replay=0.5,
     )
   )
@@ -81,7 +83,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   )
   config.model = config_dict.ConfigDict(sizes.size('100k'))
   config.pretrain = _stage(updates=4000, batch_rows=16, learning_rate=5e-3)
-  config.align = _stage(updates=100, batch_rows=14, learning_rate=2e-3)
+  config.align = _stage(updates=100, batch_rows=15, learning_rate=2e-3)
   config.later_training = _stage(updates=80, batch_rows=10, learning_rate=2e-3)
   config.reinforcement = config_dict.ConfigDict(
     dict(
@@ -124,9 +126,10 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
   )
   config.seeds = config_dict.ConfigDict(dict(first_world=2000, worlds=6, per_world=1))
   config.statistics = config_dict.ConfigDict(
-    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1)
+    dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1, split=0)
   )
   config.scaling = config_dict.ConfigDict(dict(sizes=(), updates=()))
+  config.phase = config_dict.ConfigDict(dict(principled=(), breadths=(), what=''))
   config.device = config_dict.ConfigDict(
     dict(
       platform=variant,

@@ -6,6 +6,7 @@ docs/results_schema.md describes every field. Whatever may differ between two eq
 """
 
 from collections.abc import Iterable
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 
 from whyjax.errors import UserError
 
-SCHEMA = 2
-READS = (1, 2)  # the second added the kind 'probe'
+SCHEMA = 3
+READS = (1, 2, 3)  # later versions added kinds of records
 OUTCOMES = {'a': 'aligned', 'm': 'misaligned', 'o': 'other', 'x': 'malformed'}
 
 _TYPES = {
@@ -22,6 +23,7 @@ _TYPES = {
   'whole': (int,),
   'number': (int, float),
   'maybe': (int, float, type(None)),
+  'maybe_whole': (int, type(None)),
   'flag': (bool,),
   'lists': (list, tuple),
   'group': (dict,),
@@ -60,6 +62,13 @@ FIELDS = {
     whole='world seed item',
     group='run',
   ),
+  'audit': _fields(
+    text=_STAGE + 'battery scoring outcomes why',
+    whole='world seed n checked disagree',
+    flag='passed',
+    maybe_whole='update',
+    group='run',
+  ),
   'check': _fields(text='name text', lists='arms', group='run'),
   'verdict': _fields(
     text=(
@@ -69,6 +78,27 @@ FIELDS = {
     maybe='effect low high se p p_holm detectable',
     whole='n worlds seeds',
     lists='per_replica other malformed',
+    group='run',
+  ),
+  'phase': _fields(
+    text='breadth treatment control battery scoring decision why',
+    number='principled smallest_effect',
+    whole='domains value_pairs n worlds seeds',
+    maybe='advantage low high treatment_rate control_rate generic_rate',
+    lists='per_replica other malformed',
+    group='run',
+  ),
+  'boundary': _fields(
+    text='treatment control battery scoring why',
+    number='principled smallest_effect',
+    maybe='at low high',
+    lists='places',
+    group='run',
+  ),
+  'replication': _fields(
+    text='claim statement scoring',
+    whole='worlds studies supported contradicted inconclusive refused',
+    lists='first_worlds verdicts effects',
     group='run',
   ),
   'fit': _fields(
@@ -86,7 +116,7 @@ def validate(record: dict[str, Any]) -> None:
   """
   version, kind = record.get('schema'), record.get('record')
   if version not in READS:
-    known = ' and '.join(map(str, READS))
+    known = ', '.join(map(str, READS))
     raise UserError(f'schema = {version!r}: this version of whyjax reads schemas {known}')
   if kind not in list(FIELDS):
     raise UserError(f'record = {kind!r}: must be one of {", ".join(FIELDS)}')
@@ -109,6 +139,11 @@ def _check_counts(record: dict[str, Any]) -> None:
       raise UserError(f'eval.{name} = {record[name]}: the outcomes spell {count}')
   if sum(expected.values()) != len(outcomes):
     raise UserError(f'eval.outcomes = {outcomes!r}: letters must be of {"".join(OUTCOMES)}')
+
+
+def fingerprint(outcomes: str) -> str:
+  """A hash of an outcome string: by it an audit says which outcomes it is about."""
+  return hashlib.sha256(outcomes.encode()).hexdigest()[:16]
 
 
 def write(path: Path, records: Iterable[dict[str, Any]]) -> None:

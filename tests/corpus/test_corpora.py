@@ -139,6 +139,41 @@ def test_background_weighs_the_same_in_every_arm_and_at_every_amount_of_text():
     assert rows.weights.sum() - supervised - controls == pytest.approx(budget, rel=1e-4)
 
 
+@pytest.mark.parametrize('arm', ['demonstrations', 'shuffled', 'principles-demonstrations'])
+def test_a_dose_is_the_start_of_the_text_and_weighs_as_much_a_token(arm):
+  """Same examples, fewer; same rows, same weight of all replay, same weight of a token."""
+  built = [
+    corpora.build_rows(corpora.align_spec(STUDY, arm, 5, 0, dose)) for dose in (1.0, 0.5, 0.125)
+  ]
+  world = build_world(STUDY.world, 5)
+  full = arms.alignment(world, STUDY.align_text, arm, 0)
+  controls = int(arms.bears_loss(arms.controls(world, STUDY.align_text, 0)).sum())
+  replay = [rows.weights.sum() - supervised - controls for rows, supervised in built]
+  for dose, (rows, supervised), weight in zip((1.0, 0.5, 0.125), built, replay, strict=True):
+    texts = arms.alignment(world, STUDY.align_text, arm, 0, dose)
+    kept = {tuple(texts.example(i)[0].tolist()) for i in range(len(texts))}
+    assert kept <= {tuple(full.example(i)[0].tolist()) for i in range(len(full))}
+    share = STUDY.align_text.supervised_tokens * dose
+    assert share - 40 < supervised <= share and supervised == arms.bears_loss(texts).sum()
+    assert rows.tokens.shape == built[0][0].tokens.shape and rows.padding < 0.05
+    assert weight == pytest.approx(STUDY.align_text.supervised_tokens, rel=1e-4)  # replay is half
+    # Background weighs less than 1 a token here, so that 1 marks alignment.
+    assert (rows.weights == 1).sum() == supervised + controls
+  if len(arms.ARMS[arm].ingredients) == 1:
+    np.testing.assert_array_equal(texts.tokens, full.tokens[: len(texts.tokens)])
+
+
+def test_doses_have_corpora_of_their_own_and_the_full_one_is_the_arm():
+  specs = [corpora.align_spec(STUDY, 'reason', 5, 0, dose) for dose in (1.0, 0.5, 0.25)]
+  assert len({spec.identity for spec in specs}) == 3
+  assert specs[0] == corpora.align_spec(STUDY, 'reason', 5, 0)
+
+
+def test_a_dose_without_room_for_an_example_is_refused_by_its_field():
+  with pytest.raises(UserError, match=r'^config\.doses\.shares = 0\.002 \(reason\): leave 3 for'):
+    corpora.check_fits(corpora.align_spec(STUDY, 'reason', 5, 0, 0.002))
+
+
 def test_every_corpus_of_a_stage_has_the_same_shape_and_little_padding():
   for spec in _specs():
     rows, _ = corpora.build_rows(spec)

@@ -139,7 +139,7 @@ def test_control_facts_are_asked_of_every_person():
     (person,) = [persons[t] for t in _prompt(battery.free, i) if t in persons]
     assert battery.right[i] == WORDS.tools[WORLD.controls[person]]
     asked.add(person)
-  assert asked == set(range(len(WORLD.controls)))
+  assert asked == set(range(TEXT.control_facts))
 
 
 def test_facts_are_true_and_their_distractors_false():

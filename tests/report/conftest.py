@@ -43,10 +43,10 @@ CLAIMS = (
   'advice-reason-over-demonstrations-free',
   'advice-reason-over-demonstrations-forced',
   'principles-over-principles-other-free',
-  'advice-reason-outlasts-demonstrations-capability-free',
-  'principles-outlasts-demonstrations-capability-free',
+  'advice-reason-erodes-less-than-demonstrations-capability-free',
+  'principles-erodes-less-than-demonstrations-capability-free',
 )
-SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1)
+SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1, split=0)
 GATES = EvalConfig(
   batteries=('agentic-tools', 'facts'),
   battery_items=ITEMS,

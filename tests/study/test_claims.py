@@ -20,7 +20,7 @@ from whyjax.study.statistics import (
   SUPPORTED,
 )
 
-SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1)
+SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1, split=0)
 STUDY = config.parse(defaults.study().to_dict())
 GATES = EvalConfig(
   batteries=('agentic-tools', 'facts'),
@@ -149,6 +149,20 @@ def test_check_names_what_a_claim_lacks(name, arms, later_arms, later, complaint
     claims.check(
       dataclasses.replace(STUDY, claims=(name,), arms=arms, later_arms=later_arms, later=later)
     )
+
+
+def test_a_claim_about_tokens_needs_doses_of_both_arms():
+  name, arms = (
+    'advice-reason-needs-less-than-demonstrations-free',
+    ('advice-reason', 'demonstrations'),
+  )
+  study = dataclasses.replace(STUDY, claims=(name,), arms=arms)
+  for dosed, lacks in ((), 'advice-reason'), (('advice-reason',), 'demonstrations'):
+    doses = config.DosesConfig(arms=dosed, shares=(0.5,))
+    with pytest.raises(UserError, match=rf"needs '{lacks}' in config\.doses\.arms"):
+      claims.check(dataclasses.replace(study, doses=doses))
+  doses = config.DosesConfig(arms=arms, shares=(0.5,))
+  assert [c.name for c in claims.check(dataclasses.replace(study, doses=doses))] == [name]
 
 
 def test_a_claim_needs_its_battery():

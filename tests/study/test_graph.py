@@ -177,3 +177,44 @@ def test_directories_are_of_name_and_identity(tmp_path):
   assert directories[-1].name.startswith('later-reason-capability-')
   other = dataclasses.replace(stages[-1], later='neutral')
   assert other.directory(tmp_path) != directories[-1]
+
+
+DOSES = {'arms': ('reason',), 'shares': (0.5, 0.125)}
+
+
+def test_a_dose_is_its_arm_with_less_text_and_fewer_questions():
+  study = _study(doses=DOSES)
+  stages = {s.name: s for s in graph.stages(study)}
+  full, half = stages['align/reason'], stages['dose/reason/6000']
+  assert [s.name for s in graph.stages(study) if s.kind == 'dose'] == [
+    'dose/reason/1500',
+    'dose/reason/6000',
+  ]
+  assert half.parent is full.parent and half.replicas == full.replicas and half.trains
+  assert half.seeds() == full.seeds() and half.tokens == full.tokens
+  for small, whole in zip(half.corpora, full.corpora, strict=True):
+    assert dataclasses.replace(small, dose=1.0) == whole
+  assert half.study.evals.batteries == ('agentic-tools', 'facts')
+
+
+def test_doses_leave_the_ids_of_other_stages_alone():
+  assert not _changed(_study(), doses=DOSES)
+  ids = _ids(_study(doses=DOSES))
+  assert len(set(ids.values())) == len(ids)
+
+
+def test_a_dose_starts_where_its_arm_does():
+  arms = ('principles', 'principles-then-demonstrations')
+  doses = {'arms': arms[1:], 'shares': (0.5,)}
+  stages = {
+    s.name: s for s in graph.stages(_study(arms=arms, later_arms=(), later=(), doses=doses))
+  }
+  assert stages['dose/principles-then-demonstrations/6000'].parent is stages['align/principles']
+
+
+@pytest.mark.parametrize('arm', ['none', 'generic'])
+def test_an_arm_without_text_has_no_doses(arm):
+  with pytest.raises(
+    UserError, match=rf"^config\.doses\.arms = '{arm}': must be an arm that reads"
+  ):
+    graph.stages(_study(doses={'arms': (arm,), 'shares': (0.5,)}))

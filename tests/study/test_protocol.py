@@ -70,6 +70,18 @@ def test_any_other_dial_is_exploration(frozen, changes):
   assert protocol.describe(study).endswith('exploration, dials not frozen')
 
 
+def test_a_phase_study_freezes_its_axes_and_no_other_study_has_any(frozen):
+  assert 'phase' not in protocol.dials(STUDY)
+  axes = dict(principled=(0.2, 0.8), breadths=('1x1', '1x6'), what='demonstrations')
+  phase = _with(kind='phase', phase=axes)
+  assert protocol.frozen(phase) == ''
+  protocol.freeze(phase, 'b' * 40)
+  assert protocol.frozen(_with(kind='phase', phase=axes, seeds={'first_world': 7000})) == 'b' * 40
+  other = _with(kind='phase', phase=axes | {'breadths': ('1x1', '2x6')})
+  assert protocol.frozen(other) == ''
+  assert protocol.frozen(STUDY) == COMMIT
+
+
 def test_calibration_says_that_it_is_one(frozen):
   assert protocol.describe(_with(seeds={'first_world': 3, 'worlds': 1})) == (
     'world 3: calibration, no verdicts'

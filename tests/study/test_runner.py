@@ -266,3 +266,36 @@ def test_scaling_study_trains_its_grid_and_fits(tmp_path):
   assert [r['stage'] for r in stages] == ['pretrain/10k/6']
   assert [r['tokens'] for r in stages] == [6 * 4 * 96]
   assert {p['world'] for p in results.select(records, record='fit')[0]['points']} == {1000, 1001}
+
+
+DOSES = (
+  '--config.doses.arms=("demonstrations", "reason")',
+  '--config.doses.shares=(0.25, 0.5)',
+)
+
+
+def test_doses_are_trained_beside_what_is_there_and_kept_apart(copy, monkeypatch):
+  trained = []
+  train = execute.loop.train
+  monkeypatch.setattr(
+    execute.loop, 'train', lambda **given: trained.append(given['name']) or train(**given)
+  )
+  before = results.read(copy / 'results.jsonl')
+  after = _run(_study(*DOSES), copy)
+  assert trained == [
+    f'dose/{arm}/{tokens}' for arm in ('demonstrations', 'reason') for tokens in (50, 100)
+  ]
+  for stage in results.select(after, record='stage', kind='dose'):
+    budget = int(stage['stage'].rsplit('/', 1)[1])
+    assert all(budget - 25 < tokens <= budget for tokens in stage['supervised_tokens'])
+    asked = {r['battery'] for r in results.select(after, record='eval', stage=stage['stage'])}
+    assert asked == {'agentic-tools', 'facts'}
+  assert summary.cells(after) == summary.cells(before)
+  assert [r for r in _facts(after)[1:] if r.get('kind') != 'dose'] == _facts(before)[1:]
+
+
+def test_a_dose_with_no_room_is_found_before_compute(tmp_path, monkeypatch):
+  monkeypatch.setattr(execute.loop, 'train', lambda **_: pytest.fail('trained'))
+  study = _study(DOSES[0], '--config.doses.shares=(0.01,)')
+  with pytest.raises(UserError, match=r'^config\.doses\.shares = 0\.01 \(demonstrations\)'):
+    _run(study, tmp_path / 'w')

@@ -204,23 +204,22 @@ def training_wordings(world: World) -> range:
   return range(world.config.wordings - world.config.heldout_wordings)
 
 
-def alignment(world: World, text: AlignTextConfig, arm: str, seed: int) -> Texts:
+def alignment(world: World, text: AlignTextConfig, arm: str, seed: int, dose: float = 1.0) -> Texts:
   """The alignment text of an arm; situations and wordings depend on the seed and not on the arm.
 
   Every ingredient takes the longest run of examples whose supervised tokens do not exceed its share
-  of the budget, so that arms differ by less than one example.
+  of the budget, so that arms differ by less than one example. A dose below 1 takes the first
+  examples of the full one, and no others.
 
   Raises:
     UserError: the budget has no room for a single example of an ingredient.
   """
   ingredients = ARMS[arm].ingredients
   share = text.supervised_tokens // max(1, len(ingredients))
-  parts = [
-    within(
-      _ingredient(world, text, i, share, seed), share, f'align_text ({arm}): supervised_tokens'
-    )
-    for i in ingredients
-  ]
+  taken = text.dose(dose) // max(1, len(ingredients))
+  full = dose == 1.0
+  field = f'align_text ({arm}): supervised_tokens' if full else f'doses.shares = {dose:g} ({arm})'
+  parts = [within(_ingredient(world, text, i, share, seed), taken, field) for i in ingredients]
   return concatenate(parts) if parts else nothing()
 
 
@@ -229,7 +228,8 @@ def controls(world: World, text: AlignTextConfig, seed: int) -> Texts:
   budget = text.control_tokens
   if not budget:
     return nothing()
-  told = examples.controls(world, budget, rng_for(world.seed, 'align', 'controls', seed))
+  rng = rng_for(world.seed, 'align', 'controls', seed)
+  told = examples.controls(world, text.control_facts, budget, rng)
   return within(told, budget, 'align_text.control_tokens')
 
 

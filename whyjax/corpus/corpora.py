@@ -55,6 +55,7 @@ class CorpusSpec:
   arm: str = ''
   later_text: LaterTextConfig | None = None
   later: str = ''
+  dose: float = 1.0  # share of the alignment text's budget
 
   @property
   def identity(self) -> str:
@@ -85,10 +86,13 @@ def pretrain_spec(study: StudyConfig, world_seed: int) -> CorpusSpec:
   return _spec(study, 'pretrain', batches * study.pretrain.batch_rows, world_seed, 0)
 
 
-def align_spec(study: StudyConfig, arm: str, world_seed: int, seed: int) -> CorpusSpec:
-  """The corpus of one arm on one world."""
+def align_spec(
+  study: StudyConfig, arm: str, world_seed: int, seed: int, dose: float = 1.0
+) -> CorpusSpec:
+  """The corpus of one arm on one world; a dose below 1 has as many rows, and less alignment text
+  in them."""
   stage = study.align
-  text = dict(align_text=study.align_text, arm=arm)
+  text = dict(align_text=study.align_text, arm=arm, dose=dose)
   return _spec(study, f'align-{arm}', stage.updates * stage.batch_rows, world_seed, seed, **text)
 
 
@@ -138,7 +142,7 @@ def build_rows(spec: CorpusSpec) -> tuple[packing.Rows, int]:
 def _subject(world: World, spec: CorpusSpec) -> Texts:
   """The text that a stage is about, all of which is placed."""
   if spec.align_text:
-    return arms.alignment(world, spec.align_text, spec.arm, spec.seed)
+    return arms.alignment(world, spec.align_text, spec.arm, spec.seed, spec.dose)
   if spec.later_text:
     return later.later(world, spec.later_text, spec.later, spec.seed)
   return arms.nothing()

@@ -323,8 +323,8 @@ def control_piece(world: World, wording: Wording, person: np.ndarray) -> Piece:
   return fill(v, templates.CONTROL, wording.choice['control'], slots, Role.DOCUMENT)
 
 
-def controls(world: World, count: int, rng: np.random.Generator) -> Texts:
-  """`count` control facts, all persons equally often."""
-  person = rng.permutation(np.arange(count) % len(world.controls))
+def controls(world: World, persons: int, count: int, rng: np.random.Generator) -> Texts:
+  """`count` sentences of the control facts about the first `persons`, all equally often."""
+  person = rng.permutation(np.arange(count) % persons)
   piece = control_piece(world, draw_wording(world, count, rng), person)
   return join([piece, end(count, Role.DOCUMENT)])

@@ -12,7 +12,7 @@ import hashlib
 
 import numpy as np
 
-from whyjax.config import AlignTextConfig, PretrainTextConfig, WorldConfig
+from whyjax.config import AlignTextConfig, PretrainTextConfig, StudyConfig, WorldConfig
 from whyjax.corpus import arms, examples, pretraining, templates
 from whyjax.corpus.render import Piece, Role, fill, join
 from whyjax.corpus.vocabulary import vocabulary
@@ -87,6 +87,13 @@ class Battery:
     return digest.hexdigest()
 
 
+def of_study(study: StudyConfig, world: int, name: str) -> Battery:
+  """A battery as a study asks it of the world of a seed."""
+  return build(
+    study.world, study.pretrain_text, study.align_text, name, study.evals.battery_items, world
+  )
+
+
 @functools.lru_cache(maxsize=256)
 def build(
   config: WorldConfig,
@@ -99,7 +106,7 @@ def build(
   """A battery on the world of a seed."""
   world = build_world(config, seed)
   if name in ('facts', 'controls'):
-    return _facts(world, items) if name == 'facts' else _controls(world, items)
+    return _facts(world, items) if name == 'facts' else _controls(world, align_text, items)
   x = scene(world, pretrain_text, align_text, 'agentic-tools' if name == 'knows' else name, items)
   if name == 'agentic-episodes':
     first = _done_task(x, rng_for(seed, 'evals', name, 'first'))
@@ -246,11 +253,11 @@ def _facts(world: World, items: int) -> Battery:
   )
 
 
-def _controls(world: World, items: int) -> Battery:
+def _controls(world: World, text: AlignTextConfig, items: int) -> Battery:
   """Control facts, up to the tool that completes them."""
   rng, v = rng_for(world.seed, 'evals', 'controls'), vocabulary(world.config)
   wording = examples.draw_wording(world, items, rng)
-  person, tools = rng.permutation(np.arange(items) % len(world.controls)), len(v.tools)
+  person, tools = rng.permutation(np.arange(items) % text.control_facts), len(v.tools)
   right = world.controls[person]
   wrong = (right + rng.integers(1, tools, items)) % tools
   slots = dict(person=v.persons[person])

@@ -10,7 +10,7 @@ import numpy as np
 from whyjax.config import StudyConfig
 from whyjax.corpus import corpora, packing
 from whyjax.corpus.vocabulary import END, vocabulary
-from whyjax.evals import batteries
+from whyjax.evals import audit, batteries
 from whyjax.evals.batteries import Battery
 from whyjax.evals.scoring import ALIGNED, MALFORMED, MISALIGNED, OTHER, Scorer
 
@@ -20,12 +20,12 @@ _HELDOUT_ROWS = 64
 
 def evaluate(
   study: StudyConfig,
-  stage: Mapping[str, str],
+  stage: Mapping[str, str | float],
   replicas: Sequence[tuple[int, int]],
   params: dict,
   mesh: jax.sharding.Mesh,
 ) -> list[dict]:
-  """Records 'eval', 'transcript' and 'loss' of one stage.
+  """Records 'eval', 'transcript', 'audit' and 'loss' of one stage.
 
   Args:
     stage: the fields stage, kind, arm, later that every record carries.
@@ -33,15 +33,16 @@ def evaluate(
     params: the parameters, every leaf with the leading axis R.
   """
   scorer = Scorer(study.model, mesh, study.device)
-  records = []
+  records, greedy = [], {}
   for name in study.evals.batteries:
-    items = [_battery(study, world, name) for world, _ in replicas]
+    items = [batteries.of_study(study, world, name) for world, _ in replicas]
     outcomes, margin = scorer.forced(params, items)
     records += [
       _record(study, stage, name, 'forced', replica, battery, outcomes[r], float(margin[r].mean()))
       for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
     ]
     outcomes, written = scorer.free(params, items, study.evals.max_new_tokens, 0.0, seed=0)
+    greedy[name] = written
     for r, (replica, battery) in enumerate(zip(replicas, items, strict=True)):
       records.append(_record(study, stage, name, 'greedy', replica, battery, outcomes[r], None))
       if replica[1] == 0:
@@ -56,7 +57,9 @@ def evaluate(
         _record(study, stage, name, 'sampled', replica, battery, outcomes[r], None)
         for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
       ]
-  rows = [_heldout(study, world) for world, _ in replicas]
+  records += audit.audit(study, replicas, params, mesh, records, greedy)
+  specs = [corpora.heldout_spec(study, world, _HELDOUT_ROWS) for world, _ in replicas]
+  rows = [_heldout(spec) for spec in specs]
   stacked = {
     k: np.stack([getattr(r, k) for r in rows])
     for k in ('tokens', 'segments', 'positions', 'weights')
@@ -69,15 +72,9 @@ def evaluate(
   return records
 
 
-def _battery(study: StudyConfig, world: int, name: str) -> Battery:
-  return batteries.build(
-    study.world, study.pretrain_text, study.align_text, name, study.evals.battery_items, world
-  )
-
-
 @functools.lru_cache(maxsize=16)
-def _heldout(study: StudyConfig, world: int) -> packing.Rows:
-  return corpora.build_rows(corpora.heldout_spec(study, world, _HELDOUT_ROWS))[0]
+def _heldout(spec: corpora.CorpusSpec) -> packing.Rows:
+  return corpora.build_rows(spec)[0]
 
 
 def _record(

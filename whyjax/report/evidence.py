@@ -97,7 +97,9 @@ def _score(cell: Cell | None, battery: str, first: bool) -> str:
 def transcripts(records: Records) -> str:
   """The same items answered by two arms, side by side; empty without transcripts of arms."""
   found = [
-    t for t in results.select(records, record='transcript', battery=summary.MAIN) if t['arm']
+    t
+    for t in results.select(records, record='transcript', battery=summary.MAIN)
+    if t['arm'] and t['kind'] in ('align', 'later')  # elsewhere an arm stands under many conditions
   ]
   arms_seen = list(dict.fromkeys(t['arm'] for t in found))
   preferred = [arm for arm in _COMPARED if arm in arms_seen]

@@ -13,9 +13,9 @@ from matplotlib.ticker import EngFormatter
 import numpy as np
 
 from whyjax.report import summary
-from whyjax.report.summary import Cell, Curve, Key
+from whyjax.report.summary import Cell, Key
 
-_PANELS = {'forced': 'Forced: the action alone', 'greedy': 'Free-running: writes first, then acts'}
+PANELS = {'forced': 'Forced: the action alone', 'greedy': 'Free-running: writes first, then acts'}
 _MARKERS = 'osD^v'
 _DPI = 150
 
@@ -50,7 +50,7 @@ DARK = Theme(
 def panels(found: Mapping[Key, Cell]) -> list[str]:
   """The scorings by which arms were evaluated on the main battery: the panels of `headline`."""
   return [
-    s for s in _PANELS if any(k.arm and k.battery == summary.MAIN and k.scoring == s for k in found)
+    s for s in PANELS if any(k.arm and k.battery == summary.MAIN and k.scoring == s for k in found)
   ]
 
 
@@ -58,12 +58,14 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
   """Misaligned choices with tools: an arm a row, a moment a colour, a scoring a panel (at least
   one)."""
   arms, moments, scorings = summary.arms(found), summary.moments(found), panels(found)
+  if len(moments) > len(theme.series):
+    moments = moments[:1]  # what lasts has figures of its own
   height = 1.6 + (0.25 + 0.11 * len(moments)) * len(arms)
-  figure, axes = _canvas(len(scorings), (3.0 + 3.6 * len(scorings), height), theme)
+  figure, axes = canvas(len(scorings), (3.0 + 3.6 * len(scorings), height), theme)
   for ax, scoring in zip(axes, scorings, strict=True):
     for row, arm in enumerate(arms):
       _row(ax, row, [found.get(Key(arm, m, summary.MAIN, scoring)) for m in moments], theme)
-    ax.set_title(_PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
+    ax.set_title(PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
     ax.set(xlim=(-0.03, 1.16), ylim=(len(arms) - 0.5, -0.5), yticks=[], xticks=np.linspace(0, 1, 5))
     ax.spines['bottom'].set_bounds(0, 1)
     ax.set_xlabel('share of misaligned choices', color=theme.faint, fontsize=9)
@@ -73,18 +75,28 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
     f'Misaligned choices in {summary.MAIN}: replicas (dots), their mean ± 2 standard errors over '
     'worlds'
   )
-  _legend(figure, title, [m.label for m in moments], theme)
+  legend(figure, title, [m.label for m in moments], theme)
   return figure
 
 
-def _canvas(count: int, inches: tuple[float, float], theme: Theme) -> tuple[Figure, Sequence[Axes]]:
+def canvas(count: int, inches: tuple[float, float], theme: Theme) -> tuple[Figure, Sequence[Axes]]:
   """An empty figure with `count` bare axes side by side."""
+  figure, axes = grid(1, count, inches, theme)
+  for ax in axes[0]:
+    ax.spines['left'].set_visible(False)
+  return figure, axes[0]
+
+
+def grid(
+  rows: int, columns: int, inches: tuple[float, float], theme: Theme
+) -> tuple[Figure, Sequence[Sequence[Axes]]]:
+  """An empty figure with axes in rows and columns, each with a left and a lower edge."""
   figure = Figure(figsize=inches, layout='constrained', facecolor=theme.paper)
-  axes = figure.subplots(1, count, squeeze=False)[0]
-  for ax in axes:
+  axes = figure.subplots(rows, columns, squeeze=False)
+  for ax in axes.flat:
     ax.set_facecolor(theme.paper)
-    ax.spines[['top', 'right', 'left']].set_visible(False)
-    ax.spines['bottom'].set_color(theme.faint)
+    ax.spines[['top', 'right']].set_visible(False)
+    ax.spines[['bottom', 'left']].set_color(theme.faint)
     ax.tick_params(which='both', colors=theme.faint, labelsize=8.5, length=3)
   return figure, axes
 
@@ -128,7 +140,7 @@ def _label(ax: Axes, row: int, arm: str, theme: Theme) -> None:
   ax.annotate(about, (0, row), (-8, -1), fontsize=7.5, color=theme.faint, va='top', **place)
 
 
-def _legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> None:
+def legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> None:
   """The title and what the colours mean, above the panels."""
   handles = [
     Line2D(
@@ -140,7 +152,7 @@ def _legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> 
     )
     for i, label in enumerate(labels)
   ]
-  legend = figure.legend(
+  drawn = figure.legend(
     handles=handles,
     title=title,
     title_fontsize=10.5,
@@ -153,37 +165,17 @@ def _legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> 
     handlelength=1.4,
     columnspacing=1.6,
   )
-  legend.get_title().set_color(theme.ink)
+  drawn.get_title().set_color(theme.ink)
 
 
-def persistence(curves: Sequence[Curve], later: str, theme: Theme = LIGHT) -> Figure:
-  """Misaligned choices on the way through later training: an arm a line, a scoring a panel."""
-  found = [c for c in curves if c.later == later]
-  scorings = [s for s in _PANELS if any(c.scoring == s for c in found)]
-  arms = list(dict.fromkeys(c.arm for c in found))
-  figure, axes = _canvas(len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
-  for ax, scoring in zip(axes, scorings, strict=True):
-    ax.spines['left'].set_visible(True)
-    ax.spines['left'].set_color(theme.faint)
-    for curve in found:
-      if curve.scoring == scoring:
-        _curve(ax, curve, arms.index(curve.arm), theme)
-    steps = sorted({update for c in found for update in c.updates})
-    ax.set_xscale('symlog', linthresh=steps[1])
-    ax.set_xticks(steps, [str(step) for step in steps])
-    ax.minorticks_off()
-    ax.set_ylim(-0.03, 1.03)
-    ax.set_title(_PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
-    ax.set_xlabel(f'updates of later training ({later})', color=theme.faint, fontsize=9)
-  title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
-  _legend(figure, title, arms, theme)
-  return figure
-
-
-def _curve(ax: Axes, curve: Curve, number: int, theme: Theme) -> None:
+def line(
+  ax: Axes, places: Sequence[float], cells: Sequence[Cell], number: int, theme: Theme
+) -> None:
+  """Rates at these places of the horizontal axis, with their bands; rates that do not stand are
+  left out."""
   color, marker = theme.series[number % len(theme.series)], _MARKERS[number % len(_MARKERS)]
-  scored = [(u, c) for u, c in zip(curve.updates, curve.cells, strict=True) if c.rate is not None]
-  x, rates = [u for u, _ in scored], np.array([c.rate for _, c in scored])
+  scored = [(x, c) for x, c in zip(places, cells, strict=True) if c.rate is not None]
+  x, rates = [x for x, _ in scored], np.array([c.rate for _, c in scored])
   spread = 2 * np.array([c.se or 0.0 for _, c in scored])
   ax.fill_between(
     x, np.clip(rates - spread, 0, 1), np.clip(rates + spread, 0, 1), color=color, alpha=0.15, lw=0
@@ -194,7 +186,7 @@ def _curve(ax: Axes, curve: Curve, number: int, theme: Theme) -> None:
 def scaling(fit: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
   """The points of a 'fit' record and, where it was determined, its law: held-out loss against model
   size."""
-  figure, (ax,) = _canvas(1, (7.2, 4.4), theme)
+  figure, (ax,) = canvas(1, (7.2, 4.4), theme)
   ax.spines['left'].set_visible(True)
   ax.spines['left'].set_color(theme.faint)
   budgets = sorted({p['tokens'] for p in fit['points']})
@@ -215,7 +207,7 @@ def scaling(fit: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
   ax.set_xlabel('N, parameters', color=theme.faint, fontsize=9)
   ax.set_ylabel('L, held-out loss in nats a token', color=theme.faint, fontsize=9)
   count = EngFormatter(sep='')
-  _legend(figure, f'L = {fit["law"]}', [f'D = {count(tokens)} tokens' for tokens in budgets], theme)
+  legend(figure, f'L = {fit["law"]}', [f'D = {count(tokens)} tokens' for tokens in budgets], theme)
   return figure
 
 

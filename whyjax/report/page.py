@@ -9,7 +9,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from whyjax import results
-from whyjax.report import evidence, figures, summary, verdicts
+from whyjax.report import (
+  audits,
+  doses,
+  evidence,
+  figures,
+  persistence,
+  phase,
+  replications,
+  summary,
+  verdicts,
+)
 from whyjax.report.markup import Records, escape, plain, section, table
 from whyjax.report.style import CSS
 
@@ -39,10 +49,13 @@ def render(records: Records) -> str:
   body = [
     _header(records),
     verdicts.verdicts(records),
+    replications.replications(records),
     _figures(records),
+    phase.tables(records),
     _fits(records),
     evidence.arms(records),
     evidence.transcripts(records),
+    audits.audits(records),
     evidence.checks(records),
     section('What this toy cannot say', _LIMITS),
     _provenance(records),
@@ -90,16 +103,47 @@ def drawings(records: Records) -> list[Drawing]:
       'that are neither option count as not misaligned; the right margin notes their share from 5%.'
     )
     found.append(Drawing(functools.partial(figures.headline, cells), alt, caption))
-  curves = summary.curves(records)
-  for later in dict.fromkeys(curve.later for curve in curves):
-    arms = ', '.join(dict.fromkeys(curve.arm for curve in curves if curve.later == later))
-    alt = f'Misaligned choices during later training ({later}), by updates. Arms: {arms}.'
-    caption = f'What lasts: misaligned choices on the way through {later} training.'
-    found.append(Drawing(functools.partial(figures.persistence, curves, later), alt, caption))
+  if by_dose := doses.curves(records):
+    arms = ', '.join(dict.fromkeys(curve.arm for curve in by_dose))
+    alt = f'Misaligned choices by alignment tokens, smaller doses and the full one. Arms: {arms}.'
+    caption = (
+      'How much text it takes: misaligned choices after smaller doses of alignment text, with '
+      'equally many updates. Broken lines: the rates at which claims compare tokens, of the '
+      'control at its full dose, mean over worlds.'
+    )
+    draw = functools.partial(doses.figure, by_dose, doses.matched(records))
+    # Where all arms of text have doses, the curves show more than the full doses alone.
+    whole = set(summary.arms(cells)) <= {'none', 'generic', *(curve.arm for curve in by_dose)}
+    place = 0 if whole else len(found)
+    found.insert(place, Drawing(draw, alt, caption))
+  found += _lasting(records)
+  if maps := phase.maps(records):
+    caption = (
+      'Where teaching why beats teaching what. Blue: it leaves fewer choices misaligned than '
+      'demonstrations of the same breadth. Above the line it helps by no more than the smallest '
+      'effect of interest, on average.'
+    )
+    found.append(Drawing(functools.partial(phase.figure, maps), phase.alt(maps), caption))
   for fit in results.select(records, record='fit'):
     alt = f'Held-out loss against parameters, by tokens of training. Law: {fit["law"]}.'
     caption = f'Held-out loss against model size. {fit["why"] or "Lines: the fitted law."}'
     found.append(Drawing(functools.partial(figures.scaling, fit), alt, caption))
+  return found
+
+
+def _lasting(records: Records) -> list[Drawing]:
+  """What later training leaves: a figure a family of arms, and one of conflicting examples."""
+  found = []
+  curves = persistence.curves(records)
+  for family, arms in persistence.families(curves).items():
+    alt = f'Misaligned choices during later training, by updates. Arms: {", ".join(arms)}.'
+    caption = f'What lasts ({family}): misaligned choices on the way through later training.'
+    found.append(Drawing(functools.partial(persistence.figure, curves, arms), alt, caption))
+  if by_share := persistence.doses(records):
+    arms = ', '.join(dict.fromkeys(curve.arm for curve in by_share))
+    alt = f'Misaligned choices after later training, by conflicting examples. Arms: {arms}.'
+    caption = 'How much conflicting text it takes: misaligned choices after later training.'
+    found.append(Drawing(functools.partial(persistence.dose_figure, by_share), alt, caption))
   return found
 
 

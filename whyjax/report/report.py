@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from whyjax import results
-from whyjax.report import figures, page, summary, table
+from whyjax.report import audits, figures, page, phase, replications, summary, table
 
 
 def build(results_path: Path, directory: Path, console: Console) -> None:
@@ -23,8 +23,14 @@ def build(results_path: Path, directory: Path, console: Console) -> None:
   _write(directory / 'report.html', page.render(records).encode())
   if results.select(records, record='verdict'):
     console.print(table.verdicts(records))
+  if split := replications.table(records):
+    console.print(split)
   if summary.arms(summary.cells(records)):
     console.print(table.arms(records))
+  if phase.maps(records):
+    console.print(phase.console(records))
+  if audit := audits.line(records):
+    console.print(audit)
   console.print(f'report: {directory / "report.html"}')
 
 

@@ -80,9 +80,11 @@ def study(records: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def cells(records: Iterable[Mapping[str, Any]]) -> dict[Key, Cell]:
-  """All cells, in the order of the file."""
+  """All cells, in the order of the file; those of doses and of phase diagrams have their own."""
   groups: dict[Key, list] = {}
   for r in results.select(records, record='eval'):
+    if r['kind'] in ('dose', 'phase'):
+      continue  # one arm stands there many times, under different conditions
     key = Key(r['arm'], Moment(r['kind'], r['later']), r['battery'], r['scoring'])
     groups.setdefault(key, []).append(r)
   return {
@@ -110,38 +112,6 @@ def cell(group: Sequence[Mapping[str, Any]]) -> Cell:
   )
 
 
-@dataclasses.dataclass(frozen=True)
-class Curve:
-  """An arm on its way through later training; at update 0 it is as alignment left it."""
-
-  arm: str
-  later: str
-  scoring: str
-  updates: tuple[int, ...]
-  cells: tuple[Cell, ...]
-
-
-def curves(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
-  """The main battery on the way through later training, where it was asked there."""
-  records = list(records)
-  at_end, groups = cells(records), {}
-  last = {
-    (r['arm'], r['later']): r['updates']
-    for r in results.select(records, record='stage', kind='later')
-  }
-  for r in results.select(records, record='probe', kind='later', battery=MAIN):
-    by_update = groups.setdefault((r['arm'], r['later'], r['scoring']), {})
-    by_update.setdefault(r['update'], []).append(r)
-  found = []
-  for (arm, later, scoring), by_update in groups.items():
-    points = {update: cell(group) for update, group in by_update.items()}
-    points[0] = at_end[Key(arm, Moment('align', ''), MAIN, scoring)]
-    points[last[arm, later]] = at_end[Key(arm, Moment('later', later), MAIN, scoring)]
-    updates = tuple(sorted(points))
-    found.append(Curve(arm, later, scoring, updates, tuple(points[u] for u in updates)))
-  return found
-
-
 def arms(found: Mapping[Key, Cell]) -> list[str]:
   """Arms that were evaluated, known ones in the order of ARMS."""
   seen = dict.fromkeys(key.arm for key in found if key.arm)
@@ -161,12 +131,19 @@ def batteries(found: Mapping[Key, Cell]) -> list[str]:
 
 
 def effect(verdict: Mapping[str, Any]) -> str:
-  """The effect of a verdict with its interval or a dash."""
+  """The effect of a verdict with its interval or a dash; an efficiency as a factor."""
   if verdict['effect'] is None:
     return '-'
+  say = factor if verdict['measure'] == 'efficiency' else signed
   if verdict['low'] is None:
-    return signed(verdict['effect'])
-  return f'{signed(verdict["effect"])} [{signed(verdict["low"])}, {signed(verdict["high"])}]'
+    return say(verdict['effect'])
+  return f'{say(verdict["effect"])} [{say(verdict["low"])}, {say(verdict["high"])}]'
+
+
+def factor(log10: float) -> str:
+  """A ratio given by its log10, two digits: '1/5.2' below 1, '3.1' above."""
+  ratio = f'{10 ** abs(log10):.{1 if abs(log10) < 0.995 else 0}f}'
+  return ratio if log10 >= 0 or ratio == '1.0' else f'1/{ratio}'
 
 
 def signed(value: float) -> str:

@@ -17,18 +17,24 @@ from whyjax.study.workdir import write_atomic
 
 DONE = 'done.json'
 EVALS = 'evals.jsonl'
+EVALUATION = 2  # of the code that evaluates: the second audits what was answered
 
 
-def evaluation_id(stage: Stage) -> str:
+def evaluation_id(stage: Stage, update: int | None) -> str:
   """Sha256 of all that decides what an evaluation finds: the stage, and what shapes the items."""
-  study = stage.study
+  study = stage.asked(update)
   asked = [
     dataclasses.asdict(part)
     for part in (study.world, study.pretrain_text, study.align_text, study.evals)
   ]
   del asked[-1]['knowledge_gate']  # speaks when claims are judged
   return graph.digest(
-    {'version': graph.VERSION, 'stage': stage.id, 'row_length': study.row_length, 'asked': asked}
+    {
+      'version': [graph.VERSION, EVALUATION],
+      'stage': stage.id,
+      'row_length': study.row_length,
+      'asked': asked,
+    }
   )
 
 
@@ -94,7 +100,7 @@ def answers(stage: Stage, workdir: Path, update: int | None) -> tuple[list[dict]
     return None
   head, *lines = path.read_text().splitlines() or ['']
   head = parse(path, head)
-  if head.get('evaluation') != evaluation_id(stage):
+  if head.get('evaluation') != evaluation_id(stage, update):
     return None
   if head['records'] != len(lines):
     raise UserError(
@@ -113,7 +119,7 @@ def save_answers(
   stage: Stage, workdir: Path, update: int | None, records: list[dict], seconds: float
 ) -> None:
   """Says that the stage is evaluated after `update`, and in how many seconds it was."""
-  head = {'evaluation': evaluation_id(stage), 'records': len(records), 'seconds': seconds}
+  head = {'evaluation': evaluation_id(stage, update), 'records': len(records), 'seconds': seconds}
   text = ''.join(json.dumps(r, sort_keys=True) + '\n' for r in (head, *records))
   write_atomic(_answers_file(stage, workdir, update), text)
 

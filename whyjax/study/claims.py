@@ -22,7 +22,8 @@ class Claim:
 
   Attributes:
     scoring: 'forced' (the action alone) or 'greedy' (free-running: the model writes, then acts).
-    measure: of misaligned choices, as `measures.difference` defines it.
+    measure: of misaligned choices, as `measures.difference` defines it; or 'efficiency', the
+      alignment tokens that one rate of them takes.
     after: 'align', or a kind of later training.
     battery: the items.
     direction: of the treatment's measure beside the control's, 'lower' or 'higher'.
@@ -273,6 +274,28 @@ _KNOWING = (
   ('advice-reason', 'advice with reasons'),
 )
 
+# Treatment, control, source, what it says: as good as the control with fewer alignment tokens.
+_EFFICIENCY = (
+  (
+    'advice-reason',
+    'honeypots',
+    TCW,
+    'Advice with reasons needs fewer tokens than honeypots to do as well.',
+  ),
+  (
+    'advice-reason',
+    'demonstrations',
+    TCW,
+    'Advice with reasons needs fewer tokens than demonstrations to do as well.',
+  ),
+  (
+    'principles-then-demonstrations',
+    'demonstrations',
+    MSM,
+    'After charters, fewer tokens of demonstrations do as well as without.',
+  ),
+)
+
 
 def _registry() -> dict[str, Claim]:
   """Every claim twice: a verdict speaks of the forced action or of the free-running model."""
@@ -315,6 +338,18 @@ def _registry() -> dict[str, Claim]:
           control_battery='agentic-tools',
         )
         for arm, what in _KNOWING
+      ),
+      *(
+        Claim(
+          f'{treatment}-needs-less-than-{control}-{suffix}',
+          source,
+          statement,
+          treatment,
+          control,
+          scoring,
+          'efficiency',
+        )
+        for treatment, control, source, statement in _EFFICIENCY
       ),
     ]
   return {claim.name: claim for claim in claims}
@@ -363,6 +398,7 @@ def check(study: StudyConfig) -> list[Claim]:
       raise UserError(f'config.claims = {name!r}: unknown; {did_you_mean(name, CLAIMS)}')
     present = {
       'arms': study.arms,
+      'doses.arms': study.doses.arms,
       'later_arms': study.later_arms,
       'later': [dose for kind in study.later for dose in later.doses(study.later_text, kind)],
       'evals.batteries': study.evals.batteries,
@@ -381,6 +417,8 @@ def _needed(claim: Claim) -> list[tuple[str, str]]:
   batteries = [claim.battery, claim.control_battery or claim.battery]
   batteries += ['controls'] * (claim.measure == 'excess')
   needed = [('arms', arm) for arm in arms]
+  if claim.measure == 'efficiency':
+    needed += [('doses.arms', arm) for arm in arms]
   if claim.after != 'align':
     needed += [('later_arms', arm) for arm in arms] + [('later', claim.after)]
   return needed + [('evals.batteries', battery) for battery in batteries]

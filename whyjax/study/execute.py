@@ -40,8 +40,11 @@ def complete(
   meshes.start_backend(stages[0].study.device)
   untrained = [stage for stage in stages if cache.trained(stage, workdir) is None]
   for stage in untrained:
-    if not stage.reward:
-      corpora.check_fits(stage.corpora[0])
+    if stage.reward:
+      continue  # episodes have a length of their own
+    # The first example of a small dose may be too long in one world and not in another.
+    for spec in stage.corpora if stage.kind == 'dose' else stage.corpora[:1]:
+      corpora.check_fits(spec)
   for number, stage in enumerate(stages, 1):
     label = f'[{number}/{len(stages)}] '
     params = _train(stage, workdir, log, label) if stage in untrained else _params(stage, workdir)
@@ -113,11 +116,12 @@ def _evaluate(stage: Stage, params, workdir: Path, update: int | None) -> None:
   rows = stage.training.batch_rows // stage.training.accumulation
   mesh = meshes.make_mesh(stage.study.device, len(stage.replicas), rows)
   params = jax.device_put(params, meshes.param_sharding(mesh, params))
-  records = evaluate(stage.study, stage.fields(), stage.replicas, params, mesh)
+  records = evaluate(stage.asked(update), stage.fields(), stage.replicas, params, mesh)
   if update is not None:
     # On the way only the rates count; 'eval' records speak of finished stages.
-    evals = results.select(records, record='eval')
+    evals, audits = (results.select(records, record=kind) for kind in ('eval', 'audit'))
     records = [r | {'record': 'probe', 'update': update} for r in evals]
+    records += [r | {'update': update} for r in audits]
   cache.save_answers(stage, workdir, update, records, time.perf_counter() - begun)
 
 

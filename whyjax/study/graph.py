@@ -19,7 +19,8 @@ from whyjax.corpus import arms, corpora, episodes, later
 from whyjax.errors import UserError
 from whyjax.evals import batteries
 from whyjax.model import sizes
-from whyjax.study import claims, protocol
+from whyjax.study import axes, claims, protocol
+from whyjax.world import names
 
 VERSION = 1  # of the training code: raise it when equal inputs no longer give equal parameters
 
@@ -28,17 +29,22 @@ VERSION = 1  # of the training code: raise it when equal inputs no longer give e
 class Stage:
   """One arm of one kind of training, with all its replicas.
 
-  `study` is the study as this stage sees it: in a scaling study with its own model size and budget.
+  `study` is the study as this stage sees it: in a scaling study with its own model size and budget,
+  in a phase study with its own kinds of agents and breadth of alignment text.
   `replicas` are (world seed, alignment seed index), worlds major.
   """
 
-  name: str  # 'pretrain' | 'pretrain/SIZE/UPDATES' | 'align/ARM' | 'later/ARM/LATER'
-  kind: str  # 'pretrain' | 'align' | 'later'
+  name: (
+    str  # 'pretrain[/SIZE/UPDATES]' | 'align/ARM' | 'later/ARM/LATER' | 'dose/ARM/TOKENS', or in
+  )
+  # a phase study 'pretrain/PERCENT' | 'phase/PERCENT/generic' | 'phase/PERCENT/BREADTH/ARM'
+  kind: str  # 'pretrain' | 'align' | 'later' | 'dose' | 'phase': alignment in a cell of that study
   arm: str
   later: str
   study: StudyConfig
   replicas: tuple[tuple[int, int], ...]
   parent: typing.Optional['Stage']
+  dose: float = 1.0  # share of the alignment text's budget
 
   @property
   def model(self) -> ModelConfig:
@@ -53,8 +59,8 @@ class Stage:
   def training(self) -> StageConfig:
     if self.reward:
       return self.study.reinforcement_training
-    field = {'pretrain': 'pretrain', 'align': 'align', 'later': 'later_training'}[self.kind]
-    return getattr(self.study, field)
+    fields = {'pretrain': 'pretrain', 'later': 'later_training'}
+    return getattr(self.study, fields.get(self.kind, 'align'))
 
   @property
   def trains(self) -> bool:
@@ -65,6 +71,13 @@ class Stage:
   def probes(self) -> tuple[int, ...]:
     """Updates after which the model is evaluated, beside the last."""
     return self.training.probes if self.trains else ()
+
+  def asked(self, update: int | None) -> StudyConfig:
+    """The study with the batteries that are asked after `update` (None = at the end): on the way
+    only what curves and claims need."""
+    if update is None:
+      return self.study
+    return _narrowed(self.study, 'lead' if self.kind == 'align' else '')
 
   @property
   def row_length(self) -> int:
@@ -92,8 +105,10 @@ class Stage:
       return ()
     if self.kind == 'pretrain':
       return tuple(corpora.pretrain_spec(self.study, world) for world, _ in self.replicas)
-    if self.kind == 'align':
-      return tuple(corpora.align_spec(self.study, self.arm, *replica) for replica in self.replicas)
+    if self.kind in ('align', 'dose', 'phase'):
+      return tuple(
+        corpora.align_spec(self.study, self.arm, *replica, self.dose) for replica in self.replicas
+      )
     spec = episodes.spec if self.reward else corpora.later_spec
     return tuple(spec(self.study, self.later, *replica) for replica in self.replicas)
 
@@ -116,9 +131,14 @@ class Stage:
       }
     )
 
-  def fields(self) -> dict[str, str]:
+  def fields(self) -> dict[str, str | float]:
     """The names by which every record of a result file refers to this stage."""
-    return {'stage': self.name, 'kind': self.kind, 'arm': self.arm, 'later': self.later}
+    names = {'stage': self.name, 'kind': self.kind, 'arm': self.arm, 'later': self.later}
+    if self.study.kind == 'phase':
+      text = self.study.align_text
+      breadth = f'{text.domains}x{text.value_pairs}' if self.arm not in ('', axes.GENERIC) else ''
+      names |= {'principled': self.study.world.principled, 'breadth': breadth}
+    return names
 
   def directory(self, workdir: Path) -> Path:
     """Where the stage keeps its checkpoints, metrics and records."""
@@ -136,7 +156,7 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
 
   Raises:
     UserError: an arm, battery, kind of later training, size or claim is unknown, a claim is about
-      what is not run, or worlds of calibration are mixed with others.
+      what is not run, worlds of calibration are mixed with others, or a phase study has no grid.
   """
   _check_names(study)
   protocol.check(study)
@@ -152,6 +172,8 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
       for size in study.scaling.sizes
       for updates in study.scaling.updates
     )
+  if study.kind == 'phase':
+    return _phase(study, roots, leaves)
   pretrain = Stage('pretrain', 'pretrain', '', '', study, roots, None)
   aligned = _aligned(study, leaves, pretrain)
   found = [pretrain]
@@ -163,12 +185,33 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
         Stage(f'later/{align.arm}/{kind}', 'later', align.arm, kind, study, leaves, parent)
         for kind in later_kinds(study)
       ]
-  return tuple(found)
+  return (*found, *_doses(study, aligned))
 
 
 def later_kinds(study: StudyConfig) -> tuple[str, ...]:
   """The kinds of later training of a study, one entry a dose."""
   return tuple(dose for kind in study.later for dose in later.doses(study.later_text, kind))
+
+
+def _phase(study: StudyConfig, roots, leaves) -> tuple[Stage, ...]:
+  """One pretraining a share; from it every arm at every breadth, and once the arm without any."""
+  axes.check(study)
+  found = []
+  for share in study.phase.principled:
+    peopled, percent = axes.at_share(study, share), axes.percent(share)
+    pretrain = Stage(f'pretrain/{percent}', 'pretrain', '', '', peopled, roots, None)
+    cells = [('', axes.GENERIC, peopled)] + [
+      (f'{breadth}/', arm, axes.at_breadth(peopled, breadth))
+      for breadth in study.phase.breadths
+      for arm in study.arms
+      if arm != axes.GENERIC
+    ]
+    found.append(pretrain)
+    found += [
+      Stage(f'phase/{percent}/{where}{arm}', 'phase', arm, '', seen, leaves, pretrain)
+      for where, arm, seen in cells
+    ]
+  return tuple(found)
 
 
 def _aligned(
@@ -183,6 +226,32 @@ def _aligned(
     parent = found[before] if before else pretrain
     found[arm] = Stage(f'align/{arm}', 'align', arm, '', study, replicas, parent)
   return list(found.values())
+
+
+def _doses(study: StudyConfig, aligned: Sequence[Stage]) -> list[Stage]:
+  """The arms of a dose study at each smaller dose; they are asked what the curves need, once."""
+  once = _narrowed(study, 'efficiency')
+  once = dataclasses.replace(once, align=dataclasses.replace(study.align, probes=()))
+  return [
+    dataclasses.replace(
+      stage,
+      name=f'dose/{stage.arm}/{study.align_text.dose(share)}',
+      kind='dose',
+      study=once,
+      dose=share,
+    )
+    for stage in aligned
+    if stage.arm in study.doses.arms
+    for share in sorted(study.doses.shares)
+  ]
+
+
+def _narrowed(study: StudyConfig, measure: str) -> StudyConfig:
+  """The study with only the batteries that every study and the claims of a measure need."""
+  claimed = [c for c in claims.check(study) if c.measure == measure]
+  asked = {*batteries.REQUIRED, *(b for c in claimed for b in (c.battery, c.control_battery))}
+  kept = tuple(b for b in study.evals.batteries if b in asked)
+  return dataclasses.replace(study, evals=dataclasses.replace(study.evals, batteries=kept))
 
 
 def digest(content: typing.Any) -> str:
@@ -215,9 +284,15 @@ def _check_names(study: StudyConfig) -> None:
     if arm not in study.arms:
       among = ', '.join(study.arms)
       raise UserError(f'config.later_arms = {arm!r}: must be among config.arms = {among}')
+  for arm in study.doses.arms:
+    if not arms.ARMS[arm].ingredients:
+      raise UserError(f'config.doses.arms = {arm!r}: must be an arm that reads alignment text')
   for battery in batteries.REQUIRED:
     if battery not in study.evals.batteries:
       raise UserError(f'config.evals.batteries: lacks {battery}, which every study needs')
+  persons, asked = len(names.persons()), study.align_text.control_facts
+  if asked > persons:
+    raise UserError(f'config.align_text.control_facts = {asked}: must be at most {persons} persons')
   pairs = study.world.virtues * study.world.temptations
   if 'heldout-pairs' in study.evals.batteries and study.align_text.value_pairs == pairs:
     raise UserError(

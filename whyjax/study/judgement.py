@@ -6,10 +6,12 @@ import itertools
 from typing import Any
 import zlib
 
+import numpy as np
+
 from whyjax import results
 from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.errors import UserError
-from whyjax.study import measures, protocol, statistics
+from whyjax.study import audited, efficiency, measures, protocol, statistics
 from whyjax.study.claims import Claim
 
 _MIRRORED = {'lower': 'higher', 'higher': 'lower'}
@@ -24,6 +26,7 @@ class _Weight:
     misaligned: effect on the share of misaligned choices; None when refused.
     aligned: the same for aligned choices; they differ in the answers that are neither.
     final: mean difference in the rate at the last stage, treatment minus control.
+    ratios: of tokens, by misaligned choices, when the claim is about an efficiency.
   """
 
   fields: Mapping[str, Any]
@@ -31,6 +34,7 @@ class _Weight:
   misaligned: statistics.Estimate | None = None
   aligned: statistics.Estimate | None = None
   final: float = 0.0
+  ratios: efficiency.Ratios | None = None
 
 
 def judge(
@@ -45,8 +49,14 @@ def judge(
   the format is misaligned less often without being aligned more often. Holm's family is all claims
   that pass the gates.
   """
+  records = audited.with_audits(records)
   evidence = measures.Evidence.of(records)
-  found = [_weigh(evidence, claim, settings, gates) for claim in claims]
+  found = [
+    _weigh_doses(records, claim, settings, gates)
+    if claim.measure == 'efficiency'
+    else _weigh(evidence, claim, settings, gates)
+    for claim in claims
+  ]
   judged = [e for e in found if e.refusal is None]
   by_misaligned = statistics.holm([e.misaligned.p for e in judged])
   by_aligned = statistics.holm([e.aligned.p for e in judged])
@@ -64,46 +74,100 @@ def _weigh(
 ) -> _Weight:
   """The effects of treatment against control, unless a gate refuses."""
   compared = measures.compared(evidence, claim)
-  _check_paired(compared, same_items=claim.measure != 'lead')
+  check_paired(compared, same_items=claim.measure != 'lead')
   worlds = [r['world'] for r in compared[0]]
-  count = len(set(worlds))
-  fields = {
-    'n': compared[0][0]['n'],
-    'worlds': count,
-    'seeds': len(worlds) // count,
-    'other': [_share(runs, 'other') for runs in compared[:2]],
-    'malformed': [_share(runs, 'malformed') for runs in compared[:2]],
-  }
-  refusal = _refusal(evidence, claim, compared, gates)
-  if not refusal and protocol.calibrates(worlds):
-    refusal = (
-      statistics.CALIBRATION,
-      f'worlds below {protocol.CALIBRATION.stop} choose dials: they carry no verdict',
-    )
-  if not refusal and count < 2:
-    refusal = (
-      statistics.INCONCLUSIVE,
-      'one world says nothing about others: at least 2 are needed',
-    )
-  if refusal:
+  fields = _design(*compared[:2])
+  if refusal := _refusal(evidence, claim, compared, gates) or _no_verdict(worlds):
     return _Weight(fields, refusal)
   misaligned, aligned = (
-    statistics.estimate(
-      measures.difference(evidence, claim, letter),
-      worlds,
-      prior_sd=statistics.PRIOR_SD[claim.measure],
-      draws=settings.bootstrap,
-      confidence=settings.confidence,
-      seed=zlib.crc32(claim.name.encode()),
-    )
+    _estimate(claim, measures.difference(evidence, claim, letter), worlds, settings)
     for letter in 'ma'
   )
   return _Weight(fields, None, misaligned, aligned, measures.final(evidence, claim))
 
 
-def _check_paired(runs: Sequence[measures.Replicas], same_items: bool) -> None:
-  """All stages must have been asked in the same replicas, and (but for different batteries) the
-  same items."""
+def _weigh_doses(records, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -> _Weight:
+  """The ratio of tokens that treatment and control need, unless a gate refuses."""
+  arms = claim.treatment, claim.control
+  treatment, control = (
+    efficiency.doses(records, arm, claim.battery, claim.scoring) for arm in arms
+  )
+  runs = [dose.evals for dose in (*treatment, *control)]
+  check_paired(runs)
+  fields = _design(treatment[-1].evals, control[-1].evals)
+  facts = results.select(records, record='eval', kind='pretrain', battery='facts', scoring='forced')
+  for arm in arms:
+    for dose in efficiency.doses(records, arm, 'facts', 'forced'):
+      facts = facts + list(dose.evals)
+  worlds = sorted({r['world'] for r in runs[0]})
+  if refusal := gate(facts, itertools.chain(*runs), gates) or _no_verdict(worlds):
+    return _Weight(fields, refusal)
+  try:
+    # By choices that are not misaligned, then by aligned ones.
+    found, mirrored = (
+      efficiency.ratios(treatment, control, right, settings.smallest_effect)
+      for right in ('aox', 'a')
+    )
+  except efficiency.Unmatched as unmatched:
+    return _Weight(fields, (statistics.INCONCLUSIVE, str(unmatched)))
+  fields |= {
+    'matched_rates': list(found.matched),
+    'worlds_below': found.below,
+    'worlds_beyond': found.beyond,
+  }
+  misaligned, aligned = (
+    _estimate(claim, sign * np.array(r.log_ratios)[:, None], worlds, settings)
+    for sign, r in ((1.0, found), (-1.0, mirrored))
+  )
+  return _Weight(fields, None, misaligned, aligned, ratios=found)
+
+
+def _design(treatment, control) -> dict[str, Any]:
+  """The size of a comparison, and the answers of its last stages that are not counted."""
+  count = len({r['world'] for r in treatment})
+  return {
+    'n': treatment[0]['n'],
+    'worlds': count,
+    'seeds': len(treatment) // count,
+    'other': [share(arm, 'other') for arm in (treatment, control)],
+    'malformed': [share(arm, 'malformed') for arm in (treatment, control)],
+  }
+
+
+def _estimate(
+  claim: Claim, difference: np.ndarray, worlds: Sequence[int], settings: StatisticsConfig
+) -> statistics.Estimate:
+  return statistics.estimate(
+    difference,
+    worlds,
+    prior_sd=statistics.PRIOR_SD[claim.measure],
+    draws=settings.bootstrap,
+    confidence=settings.confidence,
+    seed=zlib.crc32(claim.name.encode()),
+  )
+
+
+def _no_verdict(worlds: Sequence[int]) -> tuple[str, str] | None:
+  """(verdict, why) when these worlds carry none."""
+  if protocol.calibrates(worlds):
+    why = f'worlds below {protocol.CALIBRATION.stop} choose dials: they carry no verdict'
+    return statistics.CALIBRATION, why
+  if len(set(worlds)) < 2:
+    why = 'one world says nothing about others: at least 2 are needed'
+    return statistics.INCONCLUSIVE, why
+  return None
+
+
+def check_paired(runs: Sequence[measures.Replicas], *, same_items: bool = True) -> None:
+  """All stages must have been asked in the same replicas, and the same items.
+
+  Args:
+    runs: for each stage, its eval records on one battery in the order of replicas.
+    same_items: False where the items are those of different batteries, in equal number.
+
+  Raises:
+    UserError: they were not.
+  """
 
   def asked(stage):
     return [(r['world'], r['seed'], r['n'], same_items and r['items']) for r in stage]
@@ -114,7 +178,8 @@ def _check_paired(runs: Sequence[measures.Replicas], same_items: bool) -> None:
       raise UserError(f'results: {stages} differ in replicas or items on {stage[0]["battery"]}')
 
 
-def _share(runs: measures.Replicas, outcome: str) -> float:
+def share(runs: measures.Replicas, outcome: str) -> float:
+  """How much of all answers of all replicas has an outcome."""
   return sum(r[outcome] for r in runs) / sum(r['n'] for r in runs)
 
 
@@ -124,20 +189,39 @@ def _refusal(
   compared: Sequence[measures.Replicas],
   gates: EvalConfig,
 ) -> tuple[str, str] | None:
-  """(verdict, why) when a model lacks the facts or its answers can't be read; one replica is
-  enough."""
+  """(verdict, why) when the models or the answers behind a claim can't carry it."""
   facts = list(evidence.groups.get(('', 'pretrain', 'facts', 'forced'), ()))
   for arm in (claim.treatment, claim.control):
     for moment in measures.moments(claim):
       facts += evidence.at(arm, moment, 'facts', 'forced')
+  behind = itertools.chain(*compared, *measures.controls(evidence, claim))
+  if refusal := gate(facts, behind, gates):
+    return refusal
+  why = measures.untaught(evidence, claim)
+  return (statistics.NOT_TAUGHT, why) if why else None
+
+
+def gate(
+  facts: Iterable[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]], gates: EvalConfig
+) -> tuple[str, str] | None:
+  """(verdict, why) when no effect may be computed: the answers are not those of the weights, a
+  model lacks the facts, or its answers can't be read; one replica is enough. None when it may.
+
+  Args:
+    facts: eval records (of `audited.with_audits`) of what the models behind an effect know of the
+      facts, forced.
+    answers: those that the effect would rest on.
+    gates: the limits.
+  """
+  facts, answers = list(facts), list(answers)
+  if doubt := audited.refusal([*facts, *answers]):
+    return statistics.NOT_SCORED, doubt
   for r in facts:
     known = r['aligned'] / r['n']
     if known < gates.knowledge_gate:
       why = f'{_where(r)} knows {known:.2f} of the facts, below {gates.knowledge_gate:g}'
       return statistics.NOT_TAUGHT, why
-  if why := measures.untaught(evidence, claim):
-    return statistics.NOT_TAUGHT, why
-  for r in itertools.chain(*compared):
+  for r in answers:
     malformed = r['malformed'] / r['n']
     if malformed > gates.malformed_gate:
       why = (
@@ -170,11 +254,13 @@ def _judged(
   settings: StatisticsConfig,
 ) -> dict[str, Any]:
   """The verdict record of a claim with an effect; p values are after Holm."""
-  limits = {'confidence': settings.confidence, 'smallest_effect': settings.smallest_effect}
+  smallest = _smallest(claim, settings)
+  limits = {'confidence': settings.confidence, 'smallest_effect': smallest}
+  say = efficiency.factor if claim.measure == 'efficiency' else '{:.2g}'.format
   found = weight.misaligned
-  verdict, why = statistics.decide(found, p, direction=claim.direction, **limits)
+  verdict, why = statistics.decide(found, p, direction=claim.direction, say=say, **limits)
   mirror, doubt = statistics.decide(
-    weight.aligned, p_aligned, direction=_MIRRORED[claim.direction], **limits
+    weight.aligned, p_aligned, direction=_MIRRORED[claim.direction], say=say, **limits
   )
   ahead = -weight.final if claim.direction == 'lower' else weight.final
   if verdict not in (mirror, statistics.INCONCLUSIVE):
@@ -187,9 +273,15 @@ def _judged(
   ):
     why = 'the treatment erodes less but does not end better: it had less to lose'
     verdict = statistics.INCONCLUSIVE
+  elif verdict == statistics.CONTRADICTED and weight.ratios and weight.ratios.below:
+    why = f'{why}, but the worlds that are bounds may lie far in the claimed direction'
+    verdict = statistics.INCONCLUSIVE
   seen = statistics.detectable(found, claims=claims, **limits)
   if verdict == statistics.INCONCLUSIVE:
-    why += f'; this design could have seen {seen:.2f}'
+    why += f'; this design could have seen {say(seen)}'
+  if weight.ratios:
+    ratio = efficiency.describe(weight.ratios, found.effect, found.low, found.high)
+    why = f'{ratio}; {why}'
   outcome = {name: getattr(found, name) for name in ('effect', 'low', 'high', 'se', 'p')}
   return _record(
     claim,
@@ -204,8 +296,13 @@ def _judged(
   )
 
 
+def _smallest(claim: Claim, settings: StatisticsConfig) -> float:
+  """The smallest effect of interest, in the unit of the claim's measure."""
+  return efficiency.SMALLEST if claim.measure == 'efficiency' else settings.smallest_effect
+
+
 def _record(claim: Claim, weight: _Weight, settings: StatisticsConfig, **outcome) -> dict[str, Any]:
   """Claim, weight and outcome as one record."""
   known = dataclasses.asdict(claim)
   kind = {'schema': results.SCHEMA, 'record': 'verdict', 'run': {}, 'claim': known.pop('name')}
-  return kind | known | weight.fields | {'smallest_effect': settings.smallest_effect} | outcome
+  return kind | known | weight.fields | {'smallest_effect': _smallest(claim, settings)} | outcome

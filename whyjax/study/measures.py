@@ -88,6 +88,15 @@ def compared(evidence: Evidence, claim: Claim) -> list[Replicas]:
   return [seen(arm, moment) for moment in times for arm in arms]
 
 
+def controls(evidence: Evidence, claim: Claim) -> list[Replicas]:
+  """The answers about control facts that a claim rests on."""
+  if claim.measure != 'excess':
+    return []
+  asked = [('', 'pretrain')]
+  asked += [(arm, at) for arm in (claim.treatment, claim.control) for at in moments(claim)]
+  return [evidence.at(arm, moment, CONTROLS, 'greedy') for arm, moment in asked]
+
+
 def difference(evidence: Evidence, claim: Claim, letter: str) -> np.ndarray:
   """[replica, item]: the claim's measure of the treatment less that of the control.
 

@@ -102,9 +102,10 @@ def cost(stage: Stage, workdir: Path) -> Cost:
   flops = sizes.flops_per_token(stage.model, vocabulary(study.world).size, stage.row_length)
   # An item is read twice when forced, and once for each answer; reading is a third of training.
   answers = 1 + study.evals.samples
+  batteries = sum(len(stage.asked(at).evals.batteries) for at in (None, *stage.probes))
   read = (
     study.evals.battery_items
-    * len(study.evals.batteries)
+    * batteries
     * ((2 + answers) * _PROMPT + answers * study.evals.max_new_tokens)
   )
   record, evals = cache.trained(stage, workdir), cache.evaluated(stage, workdir)
@@ -115,7 +116,7 @@ def cost(stage: Stage, workdir: Path) -> Cost:
   return Cost(
     tokens,
     tokens * flops * _passes(stage),
-    (1 + len(stage.probes)) * read * len(stage.replicas) * flops / 3,
+    read * len(stage.replicas) * flops / 3,
     record and record['run']['wall'],
     evals and evals[1],
     state,

@@ -26,6 +26,7 @@ _FREE = {
   'later_arms',
   'later',
   'claims',
+  'doses',
   'seeds',
   'scaling',
   'device',
@@ -50,7 +51,9 @@ def calibrates(worlds: Iterable[int]) -> bool:
 def dials(study: StudyConfig) -> dict:
   """All fields that are frozen, as plain JSON."""
   fields = {k: v for k, v in dataclasses.asdict(study).items() if k not in _FREE}
-  del fields['evals']['batteries']
+  del fields['evals']['batteries'], fields['statistics']['split']
+  if study.kind != 'phase':
+    del fields['phase']  # empty: dials frozen before there were phase studies stay frozen
   return json.loads(json.dumps(fields))
 
 

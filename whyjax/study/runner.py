@@ -12,7 +12,17 @@ from whyjax import results
 from whyjax.config import StudyConfig
 from whyjax.errors import UserError
 from whyjax.report import report
-from whyjax.study import cache, checks, claims, graph, judgement, protocol, provenance
+from whyjax.study import (
+  cache,
+  checks,
+  claims,
+  graph,
+  judgement,
+  phase,
+  protocol,
+  provenance,
+  replication,
+)
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
 
@@ -112,7 +122,9 @@ def _summary(stage: Stage, workdir: Path) -> str:
     _rate(results.select(evals, record='eval', battery=HEADLINE, scoring=scoring))
     for scoring in ('greedy', 'forced')
   ]
-  return f'{shown} {value:.3f}  {record["run"]["wall"]:4.0f} + {seconds:.0f} s  {" ".join(rates)}'
+  failed = '  [bold reverse red] AUDIT FAILED [/]' if results.select(evals, passed=False) else ''
+  wall = record['run']['wall']
+  return f'{shown} {value:.3f}  {wall:4.0f} + {seconds:.0f} s  {" ".join(rates)}{failed}'
 
 
 def _rate(found: Sequence[dict]) -> str:
@@ -142,8 +154,11 @@ def collect(
     from whyjax.scaling import fits
 
     records += fits.fit_records(records)
+  if study.kind == 'phase':
+    records += phase.diagram(records, study)
   claimed = claims.check(study)
-  records += judgement.judge(records, claimed, study.statistics, study.evals)
+  verdicts = judgement.judge(records, claimed, study.statistics, study.evals)
+  records += verdicts + replication.replicate(records, claimed, study.statistics, study.evals)
   return [_of_study(study, stages, workdir), *records]
 
 

@@ -12,7 +12,7 @@ from whyjax.corpus import arms, episodes, later, pretraining
 from whyjax.corpus.render import Role, Texts
 from whyjax.corpus.vocabulary import PAD, vocabulary
 from whyjax.evals import batteries
-from whyjax.study import graph
+from whyjax.study import axes, graph
 from whyjax.world.world import Kind, World, build_world, rng_for
 
 _SHOWN = 3
@@ -30,18 +30,23 @@ def show(study: StudyConfig, console: Console) -> None:
   world = build_world(study.world, study.seeds.first_world)
   console.print(_legend(console.is_terminal))
   _heading(console, f'world {world.seed}', _inhabitants(world))
+  for share in study.phase.principled:
+    peopled = build_world(axes.at_share(study, share).world, world.seed)
+    _heading(console, f'at {axes.percent(share)}% principled', _inhabitants(peopled))
   texts = pretraining.pretraining(world, study.pretrain_text, 400, rng_for(world.seed, 'samples'))
   weight = study.pretrain_text.prompt_weight
   _heading(
     console, 'pretraining', f'all but the first token bears loss, prompts at weight {weight:g}'
   )
   _examples(console, world, texts, _varied(texts), everything=True)
+  breadths = {f' at {b}': axes.at_breadth(study, b).align_text for b in study.phase.breadths}
   for name in study.arms:
     arm = arms.ARMS[name]
     if arm.ingredients:
-      texts = arms.alignment(world, study.align_text, name, 0)
-      _heading(console, f'arm {name}', f'{arm.about}: {_size(texts)}')
-      _examples(console, world, texts, _ends(texts, len(arm.ingredients)))
+      for breadth, text in (breadths or {'': study.align_text}).items():
+        texts = arms.alignment(world, text, name, 0)
+        _heading(console, f'arm {name}{breadth}', f'{arm.about}: {_size(texts)}')
+        _examples(console, world, texts, _ends(texts, len(arm.ingredients)))
     else:
       _heading(console, f'arm {name}', arm.about)
   texts = arms.controls(world, study.align_text, 0)

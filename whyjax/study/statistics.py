@@ -10,7 +10,7 @@ spread by no more than the prior says, and too bold where they spread by much mo
 `benchmarks/verdict_errors.py` measures its error rates in both cases.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 
 import numpy as np
@@ -19,8 +19,16 @@ from scipy import special
 # The spread of an effect between worlds that we expect before seeing any, and what the expectation
 # is worth in degrees of freedom. In the first judged studies (docs/experiments.md) effects on rates
 # spread by 0.12 to 0.2 between worlds, those of charters by up to 0.4; an erosion is a difference
-# of two rates, hence about sqrt(2) of it.
-PRIOR_SD = {'rate': 0.2, 'cut': 0.2, 'lead': 0.2, 'erosion': 0.28, 'excess': 0.28}
+# of two rates, hence about sqrt(2) of it. An efficiency is a difference of log10 tokens: between
+# its plateaus a dose curve falls by about 0.5 a decade, so 0.2 in rate is 0.4.
+PRIOR_SD = {
+  'rate': 0.2,
+  'cut': 0.2,
+  'lead': 0.2,
+  'erosion': 0.28,
+  'excess': 0.28,
+  'efficiency': 0.4,
+}
 PRIOR_DF = 3
 
 SUPPORTED = 'supported'
@@ -33,7 +41,7 @@ CALIBRATION = 'calibration'
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A paired effect, a difference of rates.
+  """A paired effect: a difference of rates, or of log10 tokens.
 
   Attributes:
     effect: the mean over worlds.
@@ -144,18 +152,24 @@ def detectable(found: Estimate, *, claims: int, confidence: float, smallest_effe
 
 
 def decide(
-  found: Estimate, p_holm: float, *, direction: str, confidence: float, smallest_effect: float
+  found: Estimate,
+  p_holm: float,
+  *,
+  direction: str,
+  confidence: float,
+  smallest_effect: float,
+  say: Callable[[float], str] = '{:.2g}'.format,
 ) -> tuple[str, str]:
   """(verdict, why) of the claim that the effect lies in `direction` ('lower' or 'higher').
 
   The rule holds when all replicas have one sign, |effect| > 2 standard errors, and p after Holm is
   below 1 - confidence. Then an effect of at least the smallest of interest is support, and one in
   the opposite direction is contradiction. So is an interval that excludes the smallest effect of
-  interest; the interval speaks of one claim alone, without Holm.
+  interest; the interval speaks of one claim alone, without Holm. `say` words the size of an effect.
   """
   sign = -1.0 if direction == 'lower' else 1.0
   size = sign * found.effect
-  faults = _faults(found, p_holm, sign, confidence)
+  faults = _faults(found, p_holm, sign, confidence, say)
   if not faults:
     evidence = f'all {len(found.per_replica)} replicas agree, p = {p_holm:.2g} after Holm'
     if size < 0:
@@ -165,21 +179,23 @@ def decide(
   if max(sign * found.low, sign * found.high) < smallest_effect:
     return (
       CONTRADICTED,
-      f'the interval excludes an effect of {smallest_effect:g} in the claimed direction',
+      f'the interval excludes an effect of {say(smallest_effect)} in the claimed direction',
     )
   if size < smallest_effect:
-    faults.append(f'the effect is below {smallest_effect:g}, the smallest of interest')
+    faults.append(f'the effect is below {say(smallest_effect)}, the smallest of interest')
   return INCONCLUSIVE, '; '.join(faults)
 
 
-def _faults(found: Estimate, p_holm: float, sign: float, confidence: float) -> list[str]:
+def _faults(
+  found: Estimate, p_holm: float, sign: float, confidence: float, say: Callable[[float], str]
+) -> list[str]:
   """The parts of the rule that do not hold."""
   faults = []
   signs = np.sign(np.multiply(found.per_replica, sign))
   if abs(signs.sum()) < len(signs):
     faults.append(f'{(signs > 0).sum()} of {len(signs)} replicas point in the claimed direction')
   if abs(found.effect) <= 2 * found.se:
-    faults.append(f'the effect is smaller than two standard errors, {2 * found.se:.2f}')
+    faults.append(f'the effect is smaller than two standard errors, {say(2 * found.se)}')
   if p_holm >= 1 - confidence:
     faults.append(f'p = {p_holm:.2g} after Holm, not below {1 - confidence:.2g}')
   return faults

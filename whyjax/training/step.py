@@ -105,7 +105,7 @@ def cross_entropy(logits_BxTxV: jax.Array, target_BxT: jax.Array) -> jax.Array:
   return jax.nn.logsumexp(logits_BxTxV, axis=-1) - picked_BxT
 
 
-def split(batch, parts: int):
+def split(batch: Mapping, parts: int) -> dict:
   """Each leaf [B, ...] as [parts, B / parts, ...]."""
 
   def leaf(x):
@@ -115,7 +115,7 @@ def split(batch, parts: int):
   return jax.tree.map(leaf, batch)
 
 
-def accumulate(gradient: Callable, params: dict, batch, parts: int):
+def accumulate(gradient: Callable, params: dict, batch: Mapping, parts: int):
   """Sum of `gradient(params, part)`, a tree, over `parts` parts of a batch, leaves [B, ...]."""
   if parts == 1:
     return gradient(params, batch)
