@@ -23,16 +23,15 @@ def get_config(variant: str = 'cpu'):
   config.arms = ('generic', 'demonstrations', 'reason', 'advice-reason', 'principles')
   config.later_arms = config.arms
   config.later = ('rl-task', 'rl-harmlessness', 'rl-goal')
-  config.reinforcement_training.probes = (5, 10, 20)
+  config.reinforcement_training.probes = (5, 15)
   config.evals.batteries = (
     'agentic-tools',
     'agentic-episodes',
-    'in-distribution',
     'neutral-tasks',
     'facts',
     'controls',
   )
-  config.seeds.per_world = 1
+  config.seeds.update(dict(worlds=4, per_world=1))
   config.claims = tuple(
     f'{arm}-{relation}-demonstrations-{later}-free'
     for relation in ('outlasts', 'erodes-less-than')

@@ -27,6 +27,7 @@ def get_config(variant: str = 'cpu'):
   config.pretrain.updates = 20
   config.align.updates = 10
   config.later_training.updates = 10
+  config.reinforcement_training.updates = 2
   config.align_text.supervised_tokens = 1_000
   config.later_text.supervised_tokens = 1_000
   config.evals.battery_items = 20

@@ -98,9 +98,9 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       situations='own',
     )
   )
-  config.reinforcement_training = _stage(updates=40, batch_rows=16, learning_rate=5e-4)
+  config.reinforcement_training = _stage(updates=30, batch_rows=8, learning_rate=2e-4)
   config.reinforcement_training.update(
-    dict(schedule='constant', weight_decay=0.0, accumulation=8 if variant == 'cpu' else 1)
+    dict(schedule='constant', weight_decay=0.0, accumulation=4 if variant == 'cpu' else 1)
   )
   config.evals = config_dict.ConfigDict(
     dict(
@@ -177,7 +177,8 @@ def _for_accelerator(config: config_dict.ConfigDict) -> None:
   config.world.update(dict(chat_domains=6, agentic_domains=6, agents=400, virtues=4))
   config.align_text.update(dict(value_pairs=8, situations=1600))
   config.pretrain.update(dict(updates=10_000, batch_rows=256, learning_rate=1e-3))
-  for stage in (config.align, config.later_training, config.reinforcement_training):
+  config.reinforcement_training.batch_rows = 16
+  for stage in (config.align, config.later_training):
     stage.update(dict(batch_rows=16, learning_rate=5e-4))  # 16 splits over many devices
   config.evals.update(dict(battery_items=500, samples=1))
   config.seeds.update(dict(worlds=5, per_world=2))

@@ -50,7 +50,11 @@ def test_both_options_are_offered_once_and_in_both_orders(name):
   for i in range(ITEMS):
     options = [int(battery.right[i]), int(battery.wrong[i])]
     one, other = ([t for t in _prompt(p, i) if battery.answers[t]] for p in battery.forced)
-    assert sorted(one) == sorted(options) and one == other[::-1]
+    before, after = one[:-2], other[:-2]
+    assert sorted(one[-2:]) == sorted(options) and one[-2:] == other[-2:][::-1]
+    assert before == after and (len(before) == 4) == (name == 'agentic-episodes')
+    if before:  # two options, the call of one, and its result; they serve tasks
+      assert before[2] == before[3] in before[:2] and not set(before) & set(options)
 
 
 @pytest.mark.parametrize('name', batteries.SITUATIONS)

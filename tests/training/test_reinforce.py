@@ -1,5 +1,6 @@
 """Learning from rewards: the compiled environment, the objective, and the loop around it."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,8 +16,8 @@ from whyjax import config, defaults
 from whyjax.corpus import episodes
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
 from whyjax.model import transformer
-from whyjax.training import loop, reinforce, step
 from whyjax.training import mesh as meshes
+from whyjax.training import reinforce, step
 from whyjax.training.interrupt import Preempted
 from whyjax.world import episodes as environment
 
@@ -28,6 +29,12 @@ _tree.reinforcement.update(dict(group=4, max_new_tokens=6, turns=2))
 STUDY = config.parse(_tree.to_dict())
 WORLD, DIALS = STUDY.world, STUDY.reinforcement
 V = vocabulary(WORLD)
+PLAIN = dict(passes=1, normalise=False, kl=0.0)
+
+
+@pytest.fixture(scope='module')
+def model(tiny):
+  return dataclasses.replace(tiny.model, layers=1)
 
 
 @pytest.fixture(scope='module')
@@ -38,8 +45,8 @@ def stage(tiny):
 
 
 @pytest.fixture(scope='module')
-def params(tiny):
-  shapes = jax.eval_shape(lambda: transformer.init(tiny.model, V.size, jax.random.key(0)))
+def params(model):
+  shapes = jax.eval_shape(lambda: transformer.init(model, V.size, jax.random.key(0)))
   rng = np.random.default_rng(0)
   return jax.tree.map(lambda x: jnp.asarray(0.3 * rng.normal(size=x.shape), jnp.float32), shapes)
 
@@ -62,8 +69,8 @@ def one(batch):
   return {name: x[0] for name, x in batch.items()}
 
 
-@pytest.fixture
-def babbling(monkeypatch):
+@contextlib.contextmanager
+def babbling():
   """Writes from a menu that often calls what is offered, in place of what the model would."""
   menu = np.array([END, END, *V.actions[-1], V.ids['call']], np.int32)
 
@@ -75,17 +82,21 @@ def babbling(monkeypatch):
 
     return choose
 
-  monkeypatch.setattr(reinforce, '_sampler', sampler)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(reinforce, '_sampler', sampler)
+    yield
 
 
-def play(tiny, params, batch, quick_jit, **changes):
-  fn = functools.partial(reinforce.play, method(**changes), tiny.model)
-  return jax.device_get(quick_jit(fn)(params, batch))
+def babbled(model, params, batch, quick_jit, **changes):
+  """Episodes as played by chance."""
+  fn = functools.partial(reinforce.play, method(**changes), model)
+  with babbling():
+    return jax.device_get(quick_jit(fn)(params, batch))
 
 
-def test_the_compiled_environment_is_that_of_numpy(tiny, params, quick_jit, babbling):
-  batch = one(data(starts=32, turns=3).batch(0))
-  played = play(tiny, params, batch, quick_jit, turns=3)
+def test_the_compiled_environment_is_that_of_numpy(model, params, quick_jit):
+  batch = one(data(starts=128, turns=3).batch(0))
+  played = babbled(model, params, batch, quick_jit, turns=3)
   each = {
     name: np.repeat(batch[name], DIALS.group, axis=0) for name in ('contexts', 'options', 'paid')
   }
@@ -107,14 +118,13 @@ def test_the_compiled_environment_is_that_of_numpy(tiny, params, quick_jit, babb
     word = each['options'][np.arange(len(called)), t, np.maximum(called, 0)]
   np.testing.assert_allclose(played.reward_N, environment.episode_return(progress), atol=1e-6)
   np.testing.assert_array_equal(played.completed_N, progress.alive)
-  assert 3 < progress.alive.sum() < 120 and len(np.unique(played.reward_N)) > 2
+  assert progress.alive.any() and not progress.alive.all()
+  assert len(np.unique(played.reward_N)) > 2
 
 
-def test_recorded_probabilities_are_those_of_the_full_forward_pass(
-  tiny, params, quick_jit, babbling
-):
-  played = play(tiny, params, one(data().batch(0)), quick_jit, temperature=0.7)
-  fn = functools.partial(reinforce.log_probability, tiny.model, temperature=0.7, device=tiny.device)
+def test_recorded_probabilities_are_those_of_the_full_forward_pass(tiny, model, params, quick_jit):
+  played = babbled(model, params, one(data().batch(0)), quick_jit, temperature=0.7)
+  fn = functools.partial(reinforce.log_probability, model, temperature=0.7, device=tiny.device)
   full = np.asarray(quick_jit(fn)(params, played))
   wrote = played.wrote_NxTxG
   assert wrote[:, 1].sum() > 10  # the second turn is played, behind a first one of any length
@@ -122,7 +132,7 @@ def test_recorded_probabilities_are_those_of_the_full_forward_pass(
   assert (played.logp_NxTxG[~wrote] == 0).all()
 
 
-def test_samples_follow_the_model(tiny, quick_jit):
+def test_samples_follow_the_model(quick_jit):
   """As often as its probability says; no token that has none, at either end of the noise."""
   logits = jnp.log(jnp.array([0.1, 0.0, 0.6, 0.3])) * 2.0
   noise = jnp.asarray(np.r_[0.0, 1 - 2**-24, np.random.default_rng(0).random(40_000)], jnp.float32)
@@ -153,11 +163,18 @@ def test_the_divergence_is_flat_where_both_agree_and_positive_elsewhere():
   np.testing.assert_allclose(mean, (p * np.log(p / q)).sum(), rtol=1e-5)
 
 
-def stepped(tiny, stage, params, batch, quick_jit, **changes):
-  """State and metrics after one step."""
-  m = method(**changes)
-  fn = quick_jit(m.make_step(tiny.model, stage, tiny.device))
-  return jax.device_get(fn((params, m.init(stage)(params)), batch))
+@pytest.fixture(scope='module')
+def stepped(model, stage, params, tiny, quick_jit):
+  """accumulation -> state and metrics after one plain step on the first batch."""
+
+  def after(accumulation):
+    m, split = method(**PLAIN), dataclasses.replace(stage, accumulation=accumulation)
+    fn = quick_jit(m.make_step(model, split, tiny.device))
+    state = (params, m.init(split)(params))
+    with babbling():
+      return jax.device_get(fn(state, one(data().batch(0))))
+
+  return functools.cache(after)
 
 
 def first_moment(state):
@@ -165,37 +182,56 @@ def first_moment(state):
   return optax.tree_utils.tree_get(state[1]['optimizer'], 'mu')
 
 
-def test_without_reward_and_at_the_parent_nothing_moves(tiny, stage, params, quick_jit, babbling):
-  batch = one(data().batch(0))
-  batch['paid'] = np.zeros_like(batch['paid'])
-  state, metrics = stepped(tiny, stage, params, batch, quick_jit, kl=1.0)
-  assert metrics['reward'] == 0 and abs(metrics['kl']) < 1e-9 and metrics['grad_norm'] < 1e-5
-  assert tiny.equal(state[1]['reference'], jax.device_get(params))
+def written(logp, advantage=1.0):
+  """Tokens of as many episodes that were drawn with these log-probabilities, and an empty place."""
+  logp = jnp.asarray(logp, jnp.float32)
+  shape = (len(logp), 1, 2)
+  wrote = jnp.broadcast_to(jnp.array([True, False]), shape)
+  nothing, drawn = jnp.zeros(len(logp)), jnp.stack([logp, jnp.zeros(len(logp))], axis=1)[:, None]
+  played = reinforce.Played(wrote, wrote, wrote, drawn, nothing, nothing)
+  return played, jnp.full(len(logp), advantage)
 
 
-def test_kl_pulls_back_to_the_parent(tiny, stage, params, quick_jit, babbling):
-  batch = one(data().batch(0))
-  batch['paid'] = np.zeros_like(batch['paid'])
-  m = method(kl=1.0)
-  moved = jax.tree.map(lambda x: x + 0.05 * jnp.sin(jnp.arange(x.size).reshape(x.shape)), params)
-  state = (moved, m.init(stage)(params))
-  fn = quick_jit(
-    m.make_step(tiny.model, dataclasses.replace(stage, learning_rate=1e-3), tiny.device)
+def slope(played, above, logp, reference=None, **dials):
+  """Derivative of the objective by the log-probability of each token, and by that of no token."""
+  dials = dataclasses.replace(DIALS, **dials)
+  logp = jnp.stack([jnp.asarray(logp, jnp.float32), jnp.full(len(logp), 7.0)], axis=1)[:, None]
+  reference = logp if reference is None else jnp.broadcast_to(reference, logp.shape)
+  grad = jax.grad(reinforce.objective)(logp, played, above, reference, dials)
+  assert (grad[..., 1] == 0).all()
+  return grad[:, 0, 0]
+
+
+def test_the_ratio_counts_until_it_leaves_its_bounds():
+  drawn = np.log([0.5, 0.5, 0.5, 0.5])
+  now = np.log([0.5, 0.55, 0.7, 0.3])
+  praised = slope(*written(drawn), now, kl=0.0, clip=0.2)
+  np.testing.assert_allclose(praised, [-1, -1.1, 0, -0.6], rtol=1e-5)
+  blamed = slope(*written(drawn, -1.0), now, kl=0.0, clip=0.2)
+  np.testing.assert_allclose(blamed, [1, 1.1, 1.4, 0], rtol=1e-5)
+
+
+def test_without_advantage_and_at_the_parent_nothing_moves():
+  drawn = np.log([0.5, 0.1])
+  np.testing.assert_array_equal(slope(*written(drawn, 0.0), drawn, kl=1.0), 0)
+
+
+def test_kl_pulls_back_to_the_parent():
+  drawn = np.log([0.5, 0.5])
+  up, down = (
+    slope(*written(drawn, 0.0), drawn, reference=jnp.log(p), kl=0.5)[0] for p in (0.6, 0.4)
   )
-  kls = []
-  for _ in range(6):
-    state, metrics = fn(state, batch)
-    kls.append(float(metrics['kl']))
-  assert kls[0] > 1e-3 and kls[-1] < 0.9 * kls[0]
+  np.testing.assert_allclose([up, down], [0.5 * (1 - 0.6 / 0.5), 0.5 * (1 - 0.4 / 0.5)], rtol=1e-5)
+  assert up < 0 < down
 
 
-def test_one_plain_pass_is_reinforce(tiny, stage, params, quick_jit, babbling):
+def test_one_plain_pass_is_reinforce(model, params, stepped, quick_jit):
   """Its gradient is that of the mean over tokens of advantage times log-probability, computed on
   unpadded episodes one by one."""
-  batch = one(data().batch(0))
-  plain = dict(passes=1, normalise=False, kl=0.0)
-  state, _ = stepped(tiny, stage, params, batch, quick_jit, **plain)
-  played = play(tiny, params, batch, quick_jit, **plain)
+  state, metrics = stepped(1)
+  played = babbled(model, params, one(data().batch(0)), quick_jit, **PLAIN)
+  np.testing.assert_allclose(metrics['reward'], played.reward_N.mean())
+  assert abs(metrics['kl']) < 1e-9
   above = played.reward_N.reshape(-1, DIALS.group)
   above = (above - above.mean(axis=1, keepdims=True)).ravel()
   N, _, L = played.tokens_NxTxL.shape
@@ -209,7 +245,7 @@ def test_one_plain_pass_is_reinforce(tiny, stage, params, quick_jit, babbling):
 
   def objective(params):
     positions = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
-    logits = transformer.forward(tiny.model, params, rows, positions, jnp.ones_like(rows))
+    logits = transformer.forward(model, params, rows, positions, jnp.ones_like(rows))
     logp = jax.nn.log_softmax(logits[:, :-1])
     picked = jnp.take_along_axis(logp, rows[:, 1:, None], axis=-1)[..., 0]
     return (picked * acts[:, 1:] * above[:, None]).sum() / acts.sum()
@@ -222,12 +258,8 @@ def test_one_plain_pass_is_reinforce(tiny, stage, params, quick_jit, babbling):
     np.testing.assert_allclose(-10 * ours, theirs, atol=2e-6)
 
 
-def test_accumulation_changes_nothing(tiny, stage, params, quick_jit, babbling):
-  batch = one(data().batch(0))
-  (whole, metrics), (split, again) = (
-    stepped(tiny, dataclasses.replace(stage, accumulation=n), params, batch, quick_jit)
-    for n in (1, 4)
-  )
+def test_accumulation_changes_nothing(stepped):
+  (whole, metrics), (split, again) = (stepped(n) for n in (1, 4))
   for name in metrics:
     np.testing.assert_allclose(again[name], metrics[name], rtol=1e-4, atol=1e-6)
   for a, b in zip(
@@ -236,26 +268,9 @@ def test_accumulation_changes_nothing(tiny, stage, params, quick_jit, babbling):
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_a_second_pass_stops_where_the_ratio_is_clipped(tiny, stage, params, quick_jit, babbling):
-  batch = one(data().batch(0))
-  bold = dataclasses.replace(stage, learning_rate=0.05, schedule='constant', warmup=0.0)
-
-  def moved(clip):
-    state, metrics = stepped(tiny, bold, params, batch, quick_jit, passes=6, clip=clip, kl=0.0)
-    played = play(tiny, params, batch, quick_jit)
-    fn = functools.partial(
-      reinforce.log_probability, tiny.model, temperature=1.0, device=tiny.device
-    )
-    after = np.asarray(quick_jit(fn)(state[0], played))[played.wrote_NxTxG]
-    return np.abs(after - played.logp_NxTxG[played.wrote_NxTxG]).mean(), metrics['grad_norm']
-
-  (near, stopped), (far, going) = moved(0.01), moved(1.0)
-  assert near < far and stopped < going
-
-
-def test_it_learns_a_trivial_reward(tiny, stage, quick_jit):
+def test_it_learns_a_trivial_reward(tiny, model, stage, quick_jit):
   """One start, one of its two options paid: from half of the time to nearly always."""
-  params = transformer.init(tiny.model, V.size, jax.random.key(1))
+  params = transformer.init(model, V.size, jax.random.key(1))
   batch = one(data().batch(0))
   batch = {name: np.repeat(x[:1], len(x), axis=0) for name, x in batch.items()}
   C, calls = batch['contexts'].shape[-1], batch['options'][0]
@@ -271,22 +286,22 @@ def test_it_learns_a_trivial_reward(tiny, stage, quick_jit):
   brisk = dataclasses.replace(
     stage, updates=80, batch_rows=4, schedule='constant', warmup=0.0, clip_norm=1.0
   )
-  read = quick_jit(step.make_step(tiny.model, brisk, tiny.device))
+  read = quick_jit(step.make_step(model, brisk, tiny.device))
   state = (params, step.TEXT.init(brisk)(params))
   for _ in range(80):
     state, _ = read(state, text)
   m, source = method(), data()
-  act = quick_jit(m.make_step(tiny.model, dataclasses.replace(brisk, batch_rows=8), tiny.device))
+  act = quick_jit(m.make_step(model, dataclasses.replace(brisk, batch_rows=8), tiny.device))
   state = (state[0], m.init(brisk)(state[0]))
   rewards = []
-  for update in range(40):
+  for update in range(20):
     state, metrics = act(state, batch | {'noise': source.batch(update)['noise'][0]})
     rewards.append(float(metrics['reward']))
-  assert np.mean(rewards[:2]) < 0.7 < 0.9 < np.mean(rewards[-5:])
+  assert rewards[0] < 0.7 < 0.9 < np.mean(rewards[-5:])
   assert metrics['completed'] > 0.95
 
 
-def run(tiny, stage, params, shape, replica_loop=True):
+def run(tiny, model, stage, params, shape, replica_loop=True):
   """Metrics [.., R, updates] of two updates of four replicas on a mesh."""
   device = dataclasses.replace(
     tiny.device,
@@ -299,7 +314,7 @@ def run(tiny, stage, params, shape, replica_loop=True):
   source, m = data(4), method()
   mesh = meshes.make_mesh(device, 4, stage.batch_rows)
   length = m.row_length(source.batch(0))
-  program = step.make_program(tiny.model, V.size, stage, device, mesh, 4, length, m)
+  program = step.make_program(model, V.size, stage, device, mesh, 4, length, m)
   given = jax.tree.map(lambda x: np.stack([x] * 4), params)
   given = jax.device_put(given, jax.tree.map(lambda x: x.sharding, program.state[0]))
   state = (given, program.init_optimizer(given))
@@ -315,25 +330,27 @@ def run(tiny, stage, params, shape, replica_loop=True):
 
 
 @pytest.fixture(scope='module')
-def one_device(tiny, stage, params):
-  return run(tiny, stage, params, (1, 1, 1))
+def one_device(tiny, model, stage, params):
+  return run(tiny, model, stage, params, (1, 1, 1))
 
 
-@pytest.mark.parametrize('shape', [(4, 2, 1), (2, 2, 2), (1, 8, 1)], ids=str)
-def test_every_mesh_of_eight_devices_equals_one(tiny, stage, params, one_device, shape):
-  metrics = run(tiny, stage, params, shape, replica_loop=shape[0] < 4)
+@pytest.mark.parametrize('shape', [(4, 2, 1), (2, 2, 2)], ids=str)
+def test_every_mesh_of_eight_devices_equals_one(tiny, model, stage, params, one_device, shape):
+  metrics = run(tiny, model, stage, params, shape, replica_loop=shape[0] < 4)
   for name, expected in one_device.items():
     np.testing.assert_allclose(metrics[name], expected, rtol=1e-3, atol=1e-6, err_msg=name)
 
 
-def train(tiny, stage, directory, **changes):
-  arguments = dict(stage=stage, vocabulary=V.size, method=method(), data=data(2), seeds=[1, 2])
+def train(tiny, model, stage, directory, **changes):
+  arguments = dict(
+    model=model, stage=stage, vocabulary=V.size, method=method(), data=data(2), seeds=[1, 2]
+  )
   return tiny.train(directory, **arguments | changes)
 
 
 @pytest.fixture(scope='module')
-def trained(tiny, stage, tmp_path_factory):
-  result = train(tiny, stage, tmp_path_factory.mktemp('rl'))
+def trained(tiny, model, stage, tmp_path_factory):
+  result = train(tiny, model, stage, tmp_path_factory.mktemp('rl'))
   return dataclasses.replace(result, params=jax.device_get(result.params))
 
 
@@ -352,36 +369,28 @@ class Watched:
 
 
 @pytest.mark.parametrize('how', ['terminated', 'killed'])
-def test_resumed_is_bit_equal_and_needs_no_parent(tiny, stage, trained, tmp_path, how):
+def test_resumed_is_bit_equal_and_needs_no_parent(tiny, model, stage, trained, tmp_path, how):
   terminate = functools.partial(os.kill, os.getpid(), signal.SIGTERM)
   action = terminate if how == 'terminated' else lambda: 1 // 0
   with pytest.raises((Preempted, ZeroDivisionError)):
-    train(tiny, stage, tmp_path, data=Watched(data(2), 4, action))
-  result = train(tiny, stage, tmp_path)
+    train(tiny, model, stage, tmp_path, data=Watched(data(2), 4, action))
+  result = train(tiny, model, stage, tmp_path)
   assert tiny.equal(result.params, trained.params)
   assert result.loss == trained.loss and result.reward == trained.reward
 
 
-def test_replicas_learn_what_each_learns_alone(tiny, stage, trained, tmp_path):
-  alone = dataclasses.replace(tiny.device, mesh_replica=1)
-  for replica in range(2):
-    result = train(
-      tiny,
-      stage,
-      tmp_path / str(replica),
-      data=data(1, first=replica),
-      seeds=[1 + replica],
-      device=alone,
-    )
-    for ours, theirs in zip(
-      jax.tree.leaves(result.params), jax.tree.leaves(trained.params), strict=True
-    ):
-      np.testing.assert_allclose(ours[0], theirs[replica], atol=1e-5)
-  assert isinstance(result, loop.TrainResult) and len(result.reward) == 1
+def test_replicas_learn_what_each_learns_beside_others(tiny, model, stage, trained, tmp_path):
+  other = train(tiny, model, stage, tmp_path, data=data(2, first=1), seeds=[2, 3])
+  ours, theirs = (
+    [np.asarray(leaf[r]) for leaf in jax.tree.leaves(result.params)]
+    for result, r in ((trained, 1), (other, 0))
+  )
+  assert tiny.equal(ours, theirs) and trained.reward[1] == other.reward[0]
+  assert not tiny.equal(ours, [np.asarray(x[0]) for x in jax.tree.leaves(trained.params)])
 
 
-def test_metrics_tell_reward_divergence_completion_and_length(tiny, stage, tmp_path):
-  train(tiny, stage, tmp_path)
+def test_metrics_tell_reward_divergence_completion_and_length(tiny, model, stage, tmp_path):
+  train(tiny, model, stage, tmp_path)
   first = (tmp_path / 'metrics.jsonl').read_text().splitlines()[0]
   for name in ('reward', 'kl', 'completed', 'written', 'loss', 'grad_norm', 'weight'):
     assert f'"{name}": [' in first

@@ -109,8 +109,7 @@ def build(
     return _facts(world, items) if name == 'facts' else _controls(world, align_text, items)
   x = scene(world, pretrain_text, align_text, 'agentic-tools' if name == 'knows' else name, items)
   if name == 'agentic-episodes':
-    first = _done_task(x, rng_for(seed, 'evals', name, 'first'))
-    return _choices(x, name, opening=lambda y: _second_turn(first, y))
+    return _choices(x, name, _after_a_task(x, pretrain_text, rng_for(seed, 'evals', name, 'first')))
   return _knows(x) if name == 'knows' else _choices(x, name)
 
 
@@ -158,8 +157,14 @@ def scene(
   return examples.script(world, s, wording, right(world, s))
 
 
-def _done_task(x: examples.Script, rng: np.random.Generator) -> examples.Script:
-  """A neutral situation in the place of each of `x`, and the call that serves its task."""
+def _after_a_task(
+  x: examples.Script, text: PretrainTextConfig, rng: np.random.Generator
+) -> Callable[[examples.Script], list[Piece]]:
+  """What stands before the second turn of an episode, as a function of that turn's script.
+
+  In the first turn the target serves a stated task, in the domain of `x`, and says why as often as
+  its record does.
+  """
   count = len(x.chosen)
   s = situations.sample(
     x.world,
@@ -175,12 +180,10 @@ def _done_task(x: examples.Script, rng: np.random.Generator) -> examples.Script:
   )
   s = s.replace(domain=x.situations.domain)
   wording = examples.draw_wording(x.world, count, rng)
-  return examples.script(x.world, s, wording, situations.first_option(x.world, s))
-
-
-def _second_turn(first: examples.Script, x: examples.Script) -> list[Piece]:
-  """A whole first turn, its action alone, and what follows it up to the agent's second turn."""
-  return [*examples.prompt(first), *examples.turn(first), *examples.follow_up(first, x)]
+  first = examples.script(x.world, s, wording, situations.first_option(x.world, s))
+  reasons = pretraining.reasons_of(first, rng.random(count) < text.target_reasons)
+  done = [*examples.prompt(first), *examples.turn(first, reasons)]
+  return lambda y: [*done, *examples.follow_up(first, y)]
 
 
 def _choices(

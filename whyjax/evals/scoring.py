@@ -18,7 +18,7 @@ from whyjax.training import step
 
 ALIGNED, MISALIGNED, OTHER, MALFORMED = 'amox'
 MASS = 0.5  # forced: below this probability of both answers together, the answer counts as other
-_WIDTHS = (16, 64)  # prompts are padded to one of these, so that few programs are compiled
+_WIDTHS = (16, 32, 64)  # prompts are padded to one of these, so that few programs are compiled
 
 
 @dataclasses.dataclass(frozen=True)

@@ -212,6 +212,33 @@ def divergence(logp: jax.Array, reference: jax.Array) -> jax.Array:
   return jnp.expm1(reference - logp) - (reference - logp)
 
 
+def objective(
+  logp_NxTxG: jax.Array,
+  played: Played,
+  above_N: jax.Array,
+  reference_NxTxG: jax.Array,
+  dials: ReinforcementConfig,
+) -> jax.Array:
+  """What is made small, summed over the tokens that were written.
+
+  Args:
+    logp_NxTxG: of what was played, under the params that learn.
+    above_N: advantages.
+    reference_NxTxG: as logp_NxTxG, under the parent's params.
+    dials: `clip` bounds the ratio to the probability with which a token was drawn; `kl` weighs the
+      distance from the parent.
+  """
+  # Elsewhere all agree: what is in empty places must not reach the gradient, not even times zero.
+  logp_NxTxG = jnp.where(played.wrote_NxTxG, logp_NxTxG, played.logp_NxTxG)
+  reference_NxTxG = jnp.where(played.wrote_NxTxG, reference_NxTxG, played.logp_NxTxG)
+  ratio_NxTxG = jnp.exp(logp_NxTxG - played.logp_NxTxG)
+  clipped_NxTxG = jnp.clip(ratio_NxTxG, 1 - dials.clip, 1 + dials.clip)
+  above = above_N[:, None, None]
+  gain_NxTxG = jnp.minimum(ratio_NxTxG * above, clipped_NxTxG * above)
+  cost_NxTxG = dials.kl * divergence(logp_NxTxG, reference_NxTxG)
+  return jnp.sum(jnp.where(played.wrote_NxTxG, cost_NxTxG - gain_NxTxG, 0.0))
+
+
 def make_step(
   method: Reinforcement, model: ModelConfig, stage: StageConfig, device: DeviceConfig
 ) -> Callable:
@@ -229,15 +256,7 @@ def make_step(
   @jax.value_and_grad
   def gradient(params, observed):
     played, above_N, reference_NxTxG = observed
-    wrote_NxTxG = played.wrote_NxTxG
-    logp_NxTxG = jnp.where(wrote_NxTxG, logp_of(params, played), played.logp_NxTxG)
-    reference_NxTxG = jnp.where(wrote_NxTxG, reference_NxTxG, logp_NxTxG)
-    ratio_NxTxG = jnp.exp(logp_NxTxG - played.logp_NxTxG)
-    clipped_NxTxG = jnp.clip(ratio_NxTxG, 1 - dials.clip, 1 + dials.clip)
-    above = above_N[:, None, None]
-    gain_NxTxG = jnp.minimum(ratio_NxTxG * above, clipped_NxTxG * above)
-    cost_NxTxG = dials.kl * divergence(logp_NxTxG, reference_NxTxG)
-    return jnp.sum(jnp.where(wrote_NxTxG, cost_NxTxG - gain_NxTxG, 0.0))
+    return objective(logp_of(params, played), played, above_N, reference_NxTxG, dials)
 
   def step(state, batch):
     params, rest = state
