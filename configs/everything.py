@@ -33,15 +33,16 @@ def get_config(variant: str = 'cpu'):
     'stories',
   )
   config.later = tuple(later.LATER)
-  config.align.probes = (10, 25, 50)
   config.doses.update(
     dict(
       arms=('demonstrations', 'honeypots', 'advice-reason', 'principles-then-demonstrations'),
-      shares=(1 / 64, 1 / 16, 1 / 4),
+      shares=(1 / 256, 1 / 128, 1 / 64, 1 / 16, 1 / 4),
     )
   )
   config.evals.batteries = tuple(b for b in batteries.ABOUT if b not in _OWN_DIALS)
   config.claims = tuple(
-    name for name, claim in claims.CLAIMS.items() if claim.battery not in _OWN_DIALS
+    name
+    for name, claim in claims.CLAIMS.items()
+    if claim.battery not in _OWN_DIALS and claim.measure != 'lead'
   )
   return config
