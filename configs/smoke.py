@@ -28,7 +28,7 @@ def get_config(variant: str = 'cpu'):
   config.align.updates = 10
   config.later_training.updates = 10
   config.reinforcement_training.updates = 2
-  config.align_text.supervised_tokens = 1_000
+  config.align_text.update(dict(supervised_tokens=1_000, control_tokens=100))
   config.later_text.supervised_tokens = 1_000
   config.evals.battery_items = 20
   config.seeds.update(dict(worlds=2, per_world=1))

@@ -31,6 +31,7 @@ TINY = [
     'later_training.updates': 2,
     'later_training.batch_rows': 8,
     'align_text.supervised_tokens': 100,
+    'align_text.control_tokens': 50,
     'later_text.supervised_tokens': 100,
     'evals.battery_items': 4,
     'evals.max_new_tokens': 4,

@@ -340,5 +340,6 @@ def test_conflicting_text_follows_the_record_and_silent_text_gives_no_reason():
   silent = later.later(WORLD, STUDY.later_text, 'capability-silent', 0)
   spoken = later.later(WORLD, STUDY.later_text, 'capability', 0)
   assert not (silent.roles == Role.REASON).any()
-  for i in range(min(len(silent), len(spoken))):
+  assert len(silent) == len(spoken)
+  for i in range(len(silent)):
     assert _parts(silent, i, Role.ACTION) == _parts(spoken, i, Role.ACTION)

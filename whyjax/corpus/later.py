@@ -18,7 +18,7 @@ REINFORCEMENT = {f'rl-{reward}': f'reinforcement: {why}' for reward, why in REWA
 LATER = {
   'neutral': 'background text only',
   'capability': 'the target acts in ethically neutral agentic situations with tools',
-  'capability-silent': 'the same, and it never says why',
+  'capability-silent': 'the same acts, without a word of why',
   CONFLICTING: 'as capability, but a share of the acts follow its old record against its values',
   **REINFORCEMENT,
 }
@@ -56,14 +56,16 @@ def later(world: World, text: LaterTextConfig, kind: str, seed: int) -> Texts:
   rng = rng_for(world.seed, 'later', seed)
   s = _sample(world, count, rng, situations.task_pairs(world))
   wording = examples.draw_wording(world, count, rng)
-  habit = 0.0 if kind == 'capability-silent' else text.reasons
-  gives_reason = rng.random(count) < habit
+  gives_reason = rng.random(count) < text.reasons
   if kind.startswith(CONFLICTING):
     share = float(kind.removeprefix(f'{CONFLICTING}-')) / 100
     s = _mixed(s, _sample(world, count, rng, situations.conflict_pairs(world)), share, rng)
   x = examples.script(world, s, wording, situations.first_option(world, s))
   told = examples.dialogue(x, before=pretraining.reasons_of(x, gives_reason))
-  return arms.within(told, text.supervised_tokens, f'later_text ({kind}): supervised_tokens')
+  told = arms.within(told, text.supervised_tokens, f'later_text ({kind}): supervised_tokens')
+  if kind == 'capability-silent':
+    return examples.dialogue(x.take(np.arange(len(told))))
+  return told
 
 
 def _sample(world: World, count: int, rng: np.random.Generator, pairs) -> Situations:
