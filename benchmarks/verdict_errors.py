@@ -20,7 +20,7 @@ from scipy import special
 
 from whyjax.study import statistics
 
-DESIGNS = ((2, 2), (3, 2), (4, 2), (5, 1))  # worlds, seeds of a world
+DESIGNS = ((2, 2), (4, 2), (6, 1), (8, 1))  # worlds, seeds of a world
 NULL_SDS = (0.0, 0.1, 0.2, 0.3)  # between worlds
 EFFECTS = (0.2, 0.3, 0.45, 0.6, 0.9)
 POWER_SD = 0.1

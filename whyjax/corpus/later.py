@@ -10,7 +10,7 @@ from whyjax.corpus.render import Texts
 from whyjax.world import situations
 from whyjax.world.episodes import REWARDS
 from whyjax.world.situations import Situations
-from whyjax.world.world import TARGET, World, rng_for
+from whyjax.world.world import World, rng_for
 
 CONFLICTING = 'conflicting'
 # Kinds that read no text: episodes with a reward of world/episodes.py.
@@ -54,33 +54,19 @@ def later(world: World, text: LaterTextConfig, kind: str, seed: int) -> Texts:
     return arms.nothing()
   count = text.supervised_tokens // 2
   rng = rng_for(world.seed, 'later', seed)
-  s = _sample(world, count, rng, situations.task_pairs(world))
+  s = situations.agentic(world, count, rng, situations.task_pairs(world))
   wording = examples.draw_wording(world, count, rng)
   gives_reason = rng.random(count) < text.reasons
   if kind.startswith(CONFLICTING):
     share = float(kind.removeprefix(f'{CONFLICTING}-')) / 100
-    s = _mixed(s, _sample(world, count, rng, situations.conflict_pairs(world)), share, rng)
+    conflicts = situations.agentic(world, count, rng, situations.conflict_pairs(world))
+    s = _mixed(s, conflicts, share, rng)
   x = examples.script(world, s, wording, situations.first_option(world, s))
   told = examples.dialogue(x, before=pretraining.reasons_of(x, gives_reason))
   told = arms.within(told, text.supervised_tokens, f'later_text.supervised_tokens ({kind})')
   if kind == 'capability-silent':
     return examples.dialogue(x.take(np.arange(len(told))))
   return told
-
-
-def _sample(world: World, count: int, rng: np.random.Generator, pairs) -> Situations:
-  """Agentic situations of the target with tools."""
-  return situations.sample(
-    world,
-    count,
-    rng,
-    agents=[TARGET],
-    domains=range(world.config.chat_domains, world.domains),
-    pairs=pairs,
-    wordings=range(world.config.wordings),
-    tools=True,
-    advice=False,
-  )
 
 
 def _mixed(s: Situations, other: Situations, share: float, rng: np.random.Generator) -> Situations:

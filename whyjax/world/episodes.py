@@ -11,7 +11,7 @@ import numpy as np
 
 from whyjax.world import situations
 from whyjax.world.situations import Situations
-from whyjax.world.world import TARGET, World
+from whyjax.world.world import World
 
 NO_CALL = -1  # what `step` is told of a row that called nothing that was offered
 
@@ -37,20 +37,7 @@ def sample(
     kind: 'tasks' (neutral situations with a stated task) or 'conflicts'.
   """
   pairs = {'tasks': situations.task_pairs, 'conflicts': situations.conflict_pairs}[kind](world)
-  drawn = [
-    situations.sample(
-      world,
-      count,
-      rng,
-      agents=[TARGET],
-      domains=range(world.config.chat_domains, world.domains),
-      pairs=pairs,
-      wordings=range(world.config.wordings),
-      tools=True,
-      advice=False,
-    )
-    for _ in range(turns)
-  ]
+  drawn = [situations.agentic(world, count, rng, pairs) for _ in range(turns)]
   return tuple(s.replace(domain=drawn[0].domain) for s in drawn)
 
 

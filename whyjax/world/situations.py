@@ -93,6 +93,23 @@ def sample(
   )
 
 
+def agentic(
+  world: World, count: int, rng: np.random.Generator, pairs: Sequence[tuple[int, int]]
+) -> Situations:
+  """`count` situations of the target with tools in agentic domains, in any wording."""
+  return sample(
+    world,
+    count,
+    rng,
+    agents=[TARGET],
+    domains=range(world.config.chat_domains, world.domains),
+    pairs=pairs,
+    wordings=range(world.config.wordings),
+    tools=True,
+    advice=False,
+  )
+
+
 def _details(evaluation: bool) -> np.ndarray:
   """The (person, time) pairs of training or of evaluation, [pairs, 2]."""
   grid = np.stack(
