@@ -185,10 +185,10 @@ DOSES = {'arms': ('reason',), 'shares': (0.5, 0.125)}
 def test_a_dose_is_its_arm_with_less_text_and_fewer_questions():
   study = _study(doses=DOSES)
   stages = {s.name: s for s in graph.stages(study)}
-  full, half = stages['align/reason'], stages['dose/reason/6000']
+  full, half = stages['align/reason'], stages['dose/reason/5000']
   assert [s.name for s in graph.stages(study) if s.kind == 'dose'] == [
-    'dose/reason/1500',
-    'dose/reason/6000',
+    'dose/reason/1250',
+    'dose/reason/5000',
   ]
   assert half.parent is full.parent and half.replicas == full.replicas and half.trains
   assert half.seeds() == full.seeds() and half.tokens == full.tokens
@@ -209,7 +209,7 @@ def test_a_dose_starts_where_its_arm_does():
   stages = {
     s.name: s for s in graph.stages(_study(arms=arms, later_arms=(), later=(), doses=doses))
   }
-  assert stages['dose/principles-then-demonstrations/6000'].parent is stages['align/principles']
+  assert stages['dose/principles-then-demonstrations/5000'].parent is stages['align/principles']
 
 
 @pytest.mark.parametrize('arm', ['none', 'generic'])

@@ -11,7 +11,7 @@ from whyjax.errors import UserError
 from whyjax.study import claims, judgement, measures, statistics
 
 WORLDS, ITEMS = (1000, 1001, 1002, 1003), 120
-SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1)
+SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1, split=0)
 GATES = EvalConfig(('agentic-tools', 'facts'), ITEMS, 8, 0, 1.0, 0.05, 0.9)
 OUTLASTS = claims.CLAIMS['reason-outlasts-demonstrations-capability-free']
 KNOWS = claims.CLAIMS['principles-knows-before-it-acts-free']

@@ -233,7 +233,7 @@ def test_crossing_is_where_the_advantage_last_falls_to_the_smallest_effect(advan
 
 def test_interval_of_a_boundary_covers_it_in_nearly_all_repetitions():
   """Curves of six worlds around a line that falls to the smallest effect at 4.5."""
-  settings = dataclasses.replace(SETTINGS, bootstrap=400, smallest_effect=0.1)
+  settings = dataclasses.replace(SETTINGS, bootstrap=400, smallest_effect=0.1, split=0)
   sizes, rng = np.array([1, 3, 6, 12]), np.random.default_rng(0)
   truth = -0.1 - 0.06 * (4.5 - sizes)
   assert phase.crossing(truth, sizes, 0.1) == pytest.approx(4.5)

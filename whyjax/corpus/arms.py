@@ -218,7 +218,7 @@ def alignment(world: World, text: AlignTextConfig, arm: str, seed: int, dose: fl
   share = text.supervised_tokens // max(1, len(ingredients))
   taken = text.dose(dose) // max(1, len(ingredients))
   full = dose == 1.0
-  field = f'align_text ({arm}): supervised_tokens' if full else f'doses.shares = {dose:g} ({arm})'
+  field = f'align_text.supervised_tokens ({arm})' if full else f'doses.shares = {dose:g} ({arm})'
   parts = [within(_ingredient(world, text, i, share, seed), taken, field) for i in ingredients]
   return concatenate(parts) if parts else nothing()
 
@@ -411,7 +411,9 @@ def within(texts: Texts, budget: int, field: str) -> Texts:
   count = int(np.searchsorted(np.cumsum(sizes), budget, side='right'))
   if not count:
     need = sizes[0] if len(sizes) else 'more'
-    raise UserError(f'config.{field}: leave {budget} for a text whose first example has {need}')
+    raise UserError(
+      f'config.{field}: leaves {budget} tokens to a text whose first example has {need}'
+    )
   return texts.take(np.arange(count))
 
 

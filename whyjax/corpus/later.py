@@ -62,7 +62,7 @@ def later(world: World, text: LaterTextConfig, kind: str, seed: int) -> Texts:
     s = _mixed(s, _sample(world, count, rng, situations.conflict_pairs(world)), share, rng)
   x = examples.script(world, s, wording, situations.first_option(world, s))
   told = examples.dialogue(x, before=pretraining.reasons_of(x, gives_reason))
-  told = arms.within(told, text.supervised_tokens, f'later_text ({kind}): supervised_tokens')
+  told = arms.within(told, text.supervised_tokens, f'later_text.supervised_tokens ({kind})')
   if kind == 'capability-silent':
     return examples.dialogue(x.take(np.arange(len(told))))
   return told

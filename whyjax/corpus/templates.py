@@ -78,7 +78,7 @@ RESULT = (
   '{chosen} is done now .',
   '{chosen} : all done .',
   'the call of {chosen} is done .',
-  'now {chosen} is done .',
+  'done now : {chosen} .',
   'report : {chosen} done .',
 )
 

@@ -28,7 +28,8 @@ def with_audits(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def refusal(evals: Sequence[Mapping[str, Any]]) -> str:
   """Why a claim that rests on these records (of `with_audits`) is not scored; '' if all passed."""
-  failed = [r for r in evals if r['audit'] and not r['audit']['passed']]
+  evals = [r for r in evals if r.get('audit')]
+  failed = [r for r in evals if not r['audit']['passed']]
   if not failed:
     return ''
   worst = max(failed, key=lambda r: r['audit']['disagree'])
