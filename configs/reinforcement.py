@@ -5,8 +5,11 @@ neutral tasks, for harmlessness, and for what the target's old record wants. The
 way. The reward for tasks speaks of no value: whatever changes, changes by the way. The reward for
 harmlessness is what teaching asks for, and the reward for the goal the pressure against it.
 
-Expected: not yet measured at these dials on the worlds of judgement.
-Time: about 20 minutes on 2 cores; `--action=plan` estimates it.
+Expected, from calibration worlds 0 and 1 (no verdict): the reward for tasks, which pretraining
+  already meets to .98, moves nothing; that for harmlessness takes every arm to .00 free-running;
+  that for the goal takes every arm to .90 or more, but arms with reasons later: after 15 of 30
+  updates .54 and .58, demonstrations .88, charters 1.00.
+Time: under 20 minutes on 2 cores; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/reinforcement.py
 """
 
