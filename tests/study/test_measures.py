@@ -120,6 +120,15 @@ def test_forgetting_is_told_by_facts_that_were_learnt():
   assert (measures.forgotten(more, 'reason', 'capability') == 0).all()
 
 
+def test_a_pretrained_model_need_not_answer_about_control_facts():
+  found = later_study((0.1, 0.1), (0.1, 0.9))
+  for r in found:
+    if (r['kind'], r['battery']) == ('pretrain', 'controls'):
+      r |= {'outcomes': 'x' * ITEMS, 'misaligned': 0, 'malformed': ITEMS, 'rate': None}
+      r |= {'scored': False, 'why': '100% malformed'}
+  assert judged(found, OUTLASTS)['verdict'] == statistics.SUPPORTED
+
+
 def lead_study(knows, acts):
   """Wrong answers and misaligned acts after 10 and 50 updates, and at the end."""
   found = [*arm('', 'pretrain', 1.0), *records('principles', 'align', 'facts', 0.0, 'forced')]

@@ -194,9 +194,11 @@ def _refusal(
   for arm in (claim.treatment, claim.control):
     for moment in measures.moments(claim):
       facts += evidence.at(arm, moment, 'facts', 'forced')
-  behind = itertools.chain(*compared, *measures.controls(evidence, claim))
-  if refusal := gate(facts, behind, gates):
+  if refusal := gate(facts, itertools.chain(*compared), gates):
     return refusal
+  # A model that was never taught the control facts may well answer without naming a tool.
+  if doubt := audited.refusal([*itertools.chain(*measures.controls(evidence, claim))]):
+    return statistics.NOT_SCORED, doubt
   why = measures.untaught(evidence, claim)
   return (statistics.NOT_TAUGHT, why) if why else None
 
