@@ -149,7 +149,7 @@ def test_cells_average_worlds_and_refuse_with_the_gate(records):
   assert cell.rates == tuple(r['rate'] for r in chosen)
   by_world = np.reshape(cell.rates, (6, 2)).mean(axis=1)
   assert cell.rate == pytest.approx(by_world.mean())
-  assert cell.se == pytest.approx(by_world.std(ddof=1) / np.sqrt(3))
+  assert cell.se == pytest.approx(by_world.std(ddof=1) / np.sqrt(6))
   assert cell.other == pytest.approx(sum(r['other'] for r in chosen) / sum(r['n'] for r in chosen))
   refused = summary.cells([r | {'rate': None} for r in chosen[:1]] + chosen[1:])
   assert refused[Key('filler', ALIGN, 'agentic-tools', 'greedy')].refused == 1
