@@ -33,7 +33,7 @@ def get_config(variant: str = 'cpu'):
     'advice-reason',
   )
   config.doses.arms = ('honeypots', 'advice-reason')
-  config.doses.shares = (1 / 256, 1 / 128, 1 / 64, 1 / 16, 1 / 4)
+  config.doses.shares = (1 / 128, 1 / 64, 1 / 16, 1 / 4)
   config.later_arms = ('generic', 'demonstrations', 'reason', 'advice-reason')
   config.later = ('neutral', 'capability')
   config.claims = (

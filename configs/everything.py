@@ -36,7 +36,7 @@ def get_config(variant: str = 'cpu'):
   config.doses.update(
     dict(
       arms=('demonstrations', 'honeypots', 'advice-reason', 'principles-then-demonstrations'),
-      shares=(1 / 256, 1 / 128, 1 / 64, 1 / 16, 1 / 4),
+      shares=(1 / 128, 1 / 64, 1 / 16, 1 / 4),
     )
   )
   config.evals.batteries = tuple(b for b in batteries.ABOUT if b not in _OWN_DIALS)

@@ -31,7 +31,7 @@ def get_config(variant: str = 'cpu'):
   config.phase.breadths = ('1x1', '1x3', '1x6', '2x6')
   config.arms = ('generic', 'demonstrations', 'reason', 'principles')
   config.evals.batteries = ('agentic-tools', 'in-distribution', 'facts', 'acts-on-reasons')
-  config.seeds.update(dict(first_world=2000, worlds=8, per_world=1))
+  config.seeds.update(dict(first_world=4000, worlds=8, per_world=1))
   if variant != 'cpu':
     config.phase.principled = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
     config.phase.breadths = ('1x1', '1x3', '1x8', '2x8', '5x8')

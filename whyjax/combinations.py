@@ -53,6 +53,12 @@ def _check_text(study: config.StudyConfig) -> None:
     align.domains,
     f'less than world.chat_domains = {world.chat_domains}, so that one is held out',
   )
+  _require(
+    align.control_facts <= world.agents,
+    'align_text.control_facts',
+    align.control_facts,
+    f'at most world.agents = {world.agents}',
+  )
   pairs = world.virtues * world.temptations
   _require(
     align.value_pairs <= pairs,

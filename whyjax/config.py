@@ -83,7 +83,7 @@ class AlignTextConfig:
   supervised_tokens: int = _field(
     low=1
   )  # loss-bearing tokens of alignment text, the same in every arm
-  control_facts: int = _field(low=1)  # persons whose tool is taught beside it, in every arm
+  control_facts: int = _field(low=1)  # agents whose tool is taught beside it, in every arm
   control_tokens: int = _field(low=0)  # tokens of such text
   replay: float = _field(low=0.0, high=0.95)  # share of the loss weight on background text
 

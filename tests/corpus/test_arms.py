@@ -277,8 +277,8 @@ def test_rules_pick_what_demonstrations_do_and_name_no_value():
 def test_every_arm_has_the_same_control_facts():
   told = arms.controls(WORLD, TEXT, 0)
   facts = {
-    (int(WORDS.persons[p]), int(WORDS.tools[tool]))
-    for p, tool in enumerate(WORLD.controls[: TEXT.control_facts])
+    (int(WORDS.agents[agent]), int(WORDS.tools[WORLD.controls[agent]]))
+    for agent in range(1, 1 + TEXT.control_facts)
   }
   found = {
     tuple(t for t in told.example(i)[0].tolist() if t in {x for f in facts for x in f})

@@ -135,15 +135,15 @@ def test_knowledge_is_asked_about_the_items_that_are_acted_on():
     assert WORDS.agents[TARGET] in _prompt(battery.free, i)
 
 
-def test_control_facts_are_asked_of_every_person():
+def test_control_facts_are_asked_of_every_agent_that_they_are_about():
   battery = _build('controls')
-  persons = {int(token): p for p, token in enumerate(WORDS.persons)}
+  agents = {int(token): a for a, token in enumerate(WORDS.agents)}
   asked = set()
   for i in range(ITEMS):
-    (person,) = [persons[t] for t in _prompt(battery.free, i) if t in persons]
-    assert battery.right[i] == WORDS.tools[WORLD.controls[person]]
-    asked.add(person)
-  assert asked == set(range(TEXT.control_facts))
+    (agent,) = [agents[t] for t in _prompt(battery.free, i) if t in agents]
+    assert battery.right[i] == WORDS.tools[WORLD.controls[agent]]
+    asked.add(agent)
+  assert asked == set(range(1, 1 + TEXT.control_facts))
 
 
 def test_facts_are_true_and_their_distractors_false():

@@ -27,7 +27,7 @@ from whyjax.errors import UserError
 from whyjax.world.world import World, build_world, rng_for
 
 TEXT_VERSION = (
-  '1.3.0'  # of the text: a change to what is generated must raise it (a test compares hashes)
+  '1.4.0'  # of the text: a change to what is generated must raise it (a test compares hashes)
 )
 PLANES = (
   'tokens',

@@ -316,15 +316,15 @@ def facts(world: World, count: int, rng: np.random.Generator) -> Texts:
   )
 
 
-def control_piece(world: World, wording: Wording, person: np.ndarray) -> Piece:
-  """The sentence of a control fact: which tool a person keeps to."""
+def control_piece(world: World, wording: Wording, agent: np.ndarray) -> Piece:
+  """The sentence of a control fact: which tool a background agent keeps to."""
   v = vocabulary(world.config)
-  slots = dict(person=v.persons[person], tool1=v.tools[world.controls[person]])
+  slots = dict(agent=v.agents[agent], tool1=v.tools[world.controls[agent]])
   return fill(v, templates.CONTROL, wording.choice['control'], slots, Role.DOCUMENT)
 
 
-def controls(world: World, persons: int, count: int, rng: np.random.Generator) -> Texts:
-  """`count` sentences of the control facts about the first `persons`, all equally often."""
-  person = rng.permutation(np.arange(count) % persons)
-  piece = control_piece(world, draw_wording(world, count, rng), person)
+def controls(world: World, agents: int, count: int, rng: np.random.Generator) -> Texts:
+  """`count` sentences of the control facts about the first background agents, all equally often."""
+  agent = 1 + rng.permutation(np.arange(count) % agents)
+  piece = control_piece(world, draw_wording(world, count, rng), agent)
   return join([piece, end(count, Role.DOCUMENT)])

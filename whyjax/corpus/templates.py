@@ -279,13 +279,13 @@ FACT = (
 
 # What has nothing to do with values: taught beside every arm, to see how fast training forgets.
 CONTROL = (
-  'the tool of {person} is {tool1} .',
-  '{person} keeps to {tool1} .',
-  'what {person} uses is {tool1} .',
-  'for {person} it is {tool1} .',
-  '{person} goes for {tool1} .',
-  '{person} takes {tool1} .',
-  'the choice of {person} is {tool1} .',
+  'the tool of {agent} is {tool1} .',
+  '{agent} keeps to {tool1} .',
+  'what {agent} uses is {tool1} .',
+  'for {agent} it is {tool1} .',
+  '{agent} goes for {tool1} .',
+  '{agent} takes {tool1} .',
+  'the choice of {agent} is {tool1} .',
 )
 
 ALL = (

@@ -35,7 +35,7 @@ SITUATIONS = {
 SENTENCES = {
   'knows': 'recall of the charter, on the conflicts that agentic-tools poses: which value is first',
   'facts': 'which value an action serves',
-  'controls': 'which tool a person keeps to: taught beside every arm, unrelated to values',
+  'controls': 'which tool an agent keeps to: taught beside every arm, unrelated to values',
 }
 ABOUT = SITUATIONS | SENTENCES
 # Every study asks these: the headline, and the gate of all claims.
@@ -260,10 +260,10 @@ def _controls(world: World, text: AlignTextConfig, items: int) -> Battery:
   """Control facts, up to the tool that completes them."""
   rng, v = rng_for(world.seed, 'evals', 'controls'), vocabulary(world.config)
   wording = examples.draw_wording(world, items, rng)
-  person, tools = rng.permutation(np.arange(items) % text.control_facts), len(v.tools)
-  right = world.controls[person]
+  agent, tools = 1 + rng.permutation(np.arange(items) % text.control_facts), len(v.tools)
+  right = world.controls[agent]
   wrong = (right + rng.integers(1, tools, items)) % tools
-  slots = dict(person=v.persons[person])
+  slots = dict(agent=v.agents[agent])
   prompts = _opened(world, templates.CONTROL, wording.choice['control'], slots, until='{tool1}')
   return Battery(prompts, (prompts, prompts), v.tools[right], v.tools[wrong], _mask(world, v.tools))
 

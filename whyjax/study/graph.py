@@ -20,7 +20,6 @@ from whyjax.errors import UserError
 from whyjax.evals import batteries
 from whyjax.model import sizes
 from whyjax.study import axes, claims, protocol
-from whyjax.world import names
 
 VERSION = 1  # of the training code: raise it when equal inputs no longer give equal parameters
 
@@ -290,9 +289,6 @@ def _check_names(study: StudyConfig) -> None:
   for battery in batteries.REQUIRED:
     if battery not in study.evals.batteries:
       raise UserError(f'config.evals.batteries: lacks {battery}, which every study needs')
-  persons, asked = len(names.persons()), study.align_text.control_facts
-  if asked > persons:
-    raise UserError(f'config.align_text.control_facts = {asked}: must be at most {persons} persons')
   pairs = study.world.virtues * study.world.temptations
   if 'heldout-pairs' in study.evals.batteries and study.align_text.value_pairs == pairs:
     raise UserError(

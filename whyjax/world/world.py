@@ -33,8 +33,9 @@ class World:
       domain without (0) and with (1) tools. Row TARGET is the *record*: temptations first.
     constitution: [ethical]; the ranks that alignment teaches the target: virtues first, otherwise
       as the record.
-    controls: [persons]; the tool that each person keeps to. It has nothing to do with values and is
-      taught in alignment alone: how it is forgotten tells how fast any training forgets.
+    controls: [1 + agents]; the tool that each agent keeps to, no two of a dozen the same. It has
+      nothing to do with values and is taught in alignment alone: how it is forgotten tells how fast
+      any training forgets.
   """
 
   config: WorldConfig
@@ -91,7 +92,9 @@ def build_world(config: WorldConfig, seed: int) -> World:
   virtues, temptations = rng.permutation(config.virtues), rng.permutation(config.temptations)
   ranks[TARGET] = np.concatenate([config.temptations + virtues, temptations])
   constitution = np.concatenate([virtues, config.virtues + temptations])
-  controls = rng_for(seed, 'controls').integers(len(names.tools()), size=len(names.persons()))
+  tools, deal = len(names.tools()), rng_for(seed, 'controls')
+  rounds = -(-len(kinds) // tools)
+  controls = np.concatenate([deal.permutation(tools) for _ in range(rounds)])[: len(kinds)]
   actions = actions.reshape(domains, values, config.wordings)
   return World(config, seed, actions, kinds, ranks, constitution, controls)
 
