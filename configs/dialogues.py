@@ -3,13 +3,13 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Result (worlds 1000-1003, commit 31f5187, docs/experiments.md): free-running, advice with reasons
-leaves .02 of the choices misaligned, advice without .42, demonstrations .43. Supported, free-
-running: advice with reasons over demonstrations and over empty words. Forced, nothing is. Whether
-it outlasts later training is inconclusive.
-Expected of the doses, from one calibration world: free-running, advice with reasons needs less than
-1/64 of the tokens that honeypots need; forced, it never does as well. Not yet measured here.
-Time: about 15 minutes on 2 cores, of which pretraining 8; `--action=plan` estimates it.
+Result (worlds 2000-2005, text 1.3.0, dials frozen at f73436f, docs/experiments.md): free-running,
+advice with reasons leaves .04 of the choices misaligned, advice without .49, demonstrations .40,
+honeypots .17. Supported, free-running: advice with reasons over demonstrations, over advice
+without, over empty words. Contradicted: the first of these, forced. As few misaligned choices as
+honeypots leave take advice about a sixteenth of their tokens, by eye: the claim was not scored,
+because a dose of 39 tokens, since left out, broke the format in one world.
+Time: about 18 minutes on 2 idle cores, of which pretraining 9.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """
 
