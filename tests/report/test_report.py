@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from whyjax import results
+from whyjax.corpus.arms import ARMS
 from whyjax.errors import UserError
 from whyjax.report import evidence, figures, page, report, summary, table, verdicts
 from whyjax.report.summary import Key, Moment
@@ -253,3 +254,8 @@ def test_the_headline_shows_every_replica(records):
 def test_numbers_are_written_for_people():
   assert summary.signed(-0.004) == '+0.00'
   assert summary.signed(-0.366) == '\N{MINUS SIGN}0.37'
+
+
+def test_every_arm_has_a_few_words_for_the_figures():
+  assert list(summary.ARMS) and set(summary.ARMS) == set(ARMS)
+  assert max(map(len, summary.ARMS.values())) <= 48

@@ -90,7 +90,7 @@ def _axes(ax: Axes, tokens: Sequence[float], theme: Theme) -> None:
   ax.set_xscale('log')
   ticks: list[float] = []
   for t in sorted(tokens):
-    if not ticks or t > 1.2 * ticks[-1]:
+    if not ticks or t > 1.5 * ticks[-1]:  # labels of nearer ones would overlap
       ticks.append(t)
   ax.set_xticks(ticks, [f'{t / 1e3:.2g}k' if t >= 1e3 else f'{t:.0f}' for t in ticks])
   ax.xaxis.set_minor_locator(NullLocator())
