@@ -40,6 +40,15 @@ def test_mixing_calibration_and_judging_is_refused():
     graph.stages(_with(seeds={'first_world': 997, 'worlds': 4}))
 
 
+def test_claims_need_more_than_one_world_unless_nothing_is_judged():
+  claim = ('reason-over-demonstrations-free',)
+  arms = ('demonstrations', 'reason')
+  with pytest.raises(UserError, match=r'config\.seeds\.worlds = 1: must be at least 2'):
+    graph.stages(_with(claims=claim, arms=arms, seeds={'worlds': 1}))
+  graph.stages(_with(claims=claim, arms=arms, seeds={'worlds': 1, 'first_world': 3}))
+  graph.stages(_with(claims=(), arms=arms, seeds={'worlds': 1}))
+
+
 def test_frozen_dials_are_found_whatever_is_asked_and_wherever_it_runs(frozen):
   assert protocol.frozen(STUDY) == COMMIT
   same = _with(

@@ -152,7 +152,7 @@ def _no_verdict(worlds: Sequence[int]) -> tuple[str, str] | None:
   if protocol.calibrates(worlds):
     why = f'worlds below {protocol.CALIBRATION.stop} choose dials: they carry no verdict'
     return statistics.CALIBRATION, why
-  if len(set(worlds)) < 2:
+  if len(set(worlds)) < protocol.LEAST_WORLDS:
     why = 'one world says nothing about others: at least 2 are needed'
     return statistics.INCONCLUSIVE, why
   return None

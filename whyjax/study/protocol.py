@@ -33,13 +33,22 @@ _FREE = {
 }
 
 
+LEAST_WORLDS = 2  # behind a verdict: one world says nothing about others
+
+
 def check(study: StudyConfig) -> None:
-  """Raises a UserError if a study mixes worlds of calibration with worlds that judge."""
+  """Raises a UserError if a study mixes worlds of calibration with worlds that judge, or judges
+  claims with fewer worlds than the rule of a verdict needs."""
   first, last = study.seeds.first_world, study.seeds.first_world + study.seeds.worlds - 1
   if (first in CALIBRATION) != (last in CALIBRATION):
     raise UserError(
       f'config.seeds.first_world = {first}: worlds {first}-{last} mix calibration (below '
       f'{CALIBRATION.stop}) and judging; take all from one side'
+    )
+  if study.claims and first not in CALIBRATION and study.seeds.worlds < LEAST_WORLDS:
+    raise UserError(
+      f'config.seeds.worlds = {study.seeds.worlds}: must be at least {LEAST_WORLDS} to judge '
+      'config.claims: one world says nothing about others'
     )
 
 
