@@ -22,6 +22,7 @@ from whyjax.training.interrupt import Preempted
 from whyjax.world import episodes as environment
 
 _tree = defaults.study()
+_tree.align_text.control_facts = 2
 _tree.world.update(dict(virtues=2, temptations=1, tasks=2, agents=2, wordings=1))
 _tree.world.update(dict(heldout_wordings=0, chat_domains=2, agentic_domains=1))
 _tree.align_text.value_pairs = 1
