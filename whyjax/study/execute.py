@@ -61,7 +61,7 @@ def _train(stage: Stage, workdir: Path, log, label: str):
   data, method, supervised = _lessons(stage, workdir)
   directory = stage.directory(workdir)
   directory.mkdir(parents=True, exist_ok=True)
-  resumes = (directory / 'checkpoints').exists()  # only that is news
+  resumes = _checkpoints(stage, workdir).exists()  # only that is news
   meta = provenance.meta(stage, data.hash)
   write_atomic(directory / 'stage.json', json.dumps(meta, indent=1, sort_keys=True) + '\n')
   result = loop.train(
