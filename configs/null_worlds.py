@@ -7,9 +7,10 @@ that knows the facts of its world, and reads them again as five studies of four 
 (`statistics.split`). Claims that acts alone could make true (stories against background text) are
 left out.
 
-Expected: nothing is supported, neither by the twenty worlds nor by any of the five studies. Arms
-that break the format (filler, charters as dialogue) may be refused.
-Time: about 15 minutes on 2 idle cores, of which pretraining 7 (estimated from four worlds).
+Result (worlds 3000-3019, text 1.3.0, dials frozen at 92fa01a, docs/experiments.md): nothing is
+supported, neither by the twenty worlds (13 claims are contradicted, 4 not scored) nor by any of the
+five studies (0 of 85 verdicts).
+Time: 24 minutes of stages on a shared machine; about 15 on 2 idle cores.
 Command: python -m whyjax.main --config=configs/null_worlds.py
 """
 
