@@ -69,7 +69,7 @@ def figure(
   """
   scorings = list(dict.fromkeys(curve.scoring for curve in found))
   arms = list(dict.fromkeys(curve.arm for curve in found))
-  drawn, axes = figures.canvas(len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
+  drawn, (axes,) = figures.grid(1, len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
   for ax, scoring in zip(axes, scorings, strict=True):
     for rate in rates.get(scoring, ()):
       ax.axhline(rate, color=theme.faint, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
@@ -85,8 +85,6 @@ def figure(
 
 def _axes(ax: Axes, tokens: Sequence[float], theme: Theme) -> None:
   """A logarithmic axis with a tick at every dose; arms differ by less than an example in each."""
-  ax.spines['left'].set_visible(True)
-  ax.spines['left'].set_color(theme.faint)
   ax.set_xscale('log')
   ticks: list[float] = []
   for t in sorted(tokens):

@@ -61,10 +61,11 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
   if len(moments) > len(theme.series):
     moments = moments[:1]  # what lasts has figures of its own
   height = 1.6 + (0.25 + 0.11 * len(moments)) * len(arms)
-  figure, axes = canvas(len(scorings), (3.0 + 3.6 * len(scorings), height), theme)
+  figure, (axes,) = grid(1, len(scorings), (3.0 + 3.6 * len(scorings), height), theme)
   for ax, scoring in zip(axes, scorings, strict=True):
     for row, arm in enumerate(arms):
       _row(ax, row, [found.get(Key(arm, m, summary.MAIN, scoring)) for m in moments], theme)
+    ax.spines['left'].set_visible(False)  # arms have names there
     ax.set_title(PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
     ax.set(xlim=(-0.03, 1.16), ylim=(len(arms) - 0.5, -0.5), yticks=[], xticks=np.linspace(0, 1, 5))
     ax.spines['bottom'].set_bounds(0, 1)
@@ -77,14 +78,6 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
   )
   legend(figure, title, [m.label for m in moments], theme)
   return figure
-
-
-def canvas(count: int, inches: tuple[float, float], theme: Theme) -> tuple[Figure, Sequence[Axes]]:
-  """An empty figure with `count` bare axes side by side."""
-  figure, axes = grid(1, count, inches, theme)
-  for ax in axes[0]:
-    ax.spines['left'].set_visible(False)
-  return figure, axes[0]
 
 
 def grid(
@@ -186,9 +179,7 @@ def line(
 def scaling(fit: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
   """The points of a 'fit' record and, where it was determined, its law: held-out loss against model
   size."""
-  figure, (ax,) = canvas(1, (7.2, 4.4), theme)
-  ax.spines['left'].set_visible(True)
-  ax.spines['left'].set_color(theme.faint)
+  figure, ((ax,),) = grid(1, 1, (7.2, 4.4), theme)
   budgets = sorted({p['tokens'] for p in fit['points']})
   for i, tokens in enumerate(budgets):
     points = [p for p in fit['points'] if p['tokens'] == tokens]

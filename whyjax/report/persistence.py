@@ -145,11 +145,9 @@ def dose_figure(found: Sequence[Curve], theme: Theme = LIGHT) -> Figure:
   line, a scoring a panel (at least one)."""
   scorings = [s for s in figures.PANELS if any(c.scoring == s for c in found)]
   arms = list(dict.fromkeys(c.arm for c in found))
-  drawn, axes = figures.canvas(len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
+  drawn, (axes,) = figures.grid(1, len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
   shares = sorted({place for c in found for place in c.places})
   for ax, scoring in zip(axes, scorings, strict=True):
-    ax.spines['left'].set_visible(True)
-    ax.spines['left'].set_color(theme.faint)
     for curve in found:
       if curve.scoring == scoring:
         figures.line(ax, curve.places, curve.cells, arms.index(curve.arm), theme)
