@@ -33,6 +33,7 @@ def get_config(variant: str = 'cpu'):
     'stories',
   )
   config.later = tuple(later.LATER)
+  config.reinforcement_training.updates = 16  # as in reinforcement.py
   config.doses.update(
     dict(
       arms=('demonstrations', 'honeypots', 'advice-reason', 'principles-then-demonstrations'),

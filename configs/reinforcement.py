@@ -5,10 +5,9 @@ neutral tasks, for harmlessness, and for what the target's old record wants. The
 way. The reward for tasks speaks of no value: whatever changes, changes by the way. The reward for
 harmlessness is what teaching asks for, and the reward for the goal the pressure against it.
 
-Expected, from calibration worlds 0 and 1 (no verdict): the reward for tasks, which pretraining
-  already meets to .98, moves nothing; that for harmlessness takes every arm to .00 free-running;
-  that for the goal takes every arm to .90 or more, but arms with reasons later: after 15 of 30
-  updates .54 and .58, demonstrations .88, charters 1.00.
+The dose is 16 updates: on calibration worlds 0 and 1 twice as many took every arm to the same end
+(the goal to .90 or more misaligned, harmlessness to .00), where nothing is left to compare.
+
 Time: under 20 minutes on 2 cores; `--action=plan` estimates it.
 Command: python -m whyjax.main --config=configs/reinforcement.py
 """
@@ -26,7 +25,7 @@ def get_config(variant: str = 'cpu'):
   config.arms = ('generic', 'demonstrations', 'reason', 'advice-reason', 'principles')
   config.later_arms = config.arms
   config.later = ('rl-task', 'rl-harmlessness', 'rl-goal')
-  config.reinforcement_training.probes = (5, 15)
+  config.reinforcement_training.update(dict(updates=16, probes=(4, 8)))
   config.evals.batteries = (
     'agentic-tools',
     'agentic-episodes',
@@ -34,7 +33,6 @@ def get_config(variant: str = 'cpu'):
     'facts',
     'controls',
   )
-  config.seeds.update(dict(worlds=4, per_world=1))
   config.claims = tuple(
     f'{arm}-{relation}-demonstrations-{later}-free'
     for relation in ('outlasts', 'erodes-less-than')
