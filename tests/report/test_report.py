@@ -259,3 +259,12 @@ def test_numbers_are_written_for_people():
 def test_every_arm_has_a_few_words_for_the_figures():
   assert list(summary.ARMS) and set(summary.ARMS) == set(ARMS)
   assert max(map(len, summary.ARMS.values())) <= 48
+
+
+def test_figures_are_numbered_and_those_of_earlier_results_go(tmp_path, records, fit_record):
+  study = records[0] | {'kind': 'scaling'}
+  console = Console(file=io.StringIO())
+  for fits, names in ((2, {'figure.png', 'figure-2.png'}), (1, {'figure.png'}), (0, set())):
+    results.write(tmp_path / 'results.jsonl', [study] + [fit_record] * fits)
+    report.build(tmp_path / 'results.jsonl', tmp_path, console)
+    assert {p.name for p in tmp_path.glob('*.png')} == names

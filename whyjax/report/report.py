@@ -1,4 +1,4 @@
-"""Builds all that is shown of a study: console tables, figure.png and report.html."""
+"""Builds all that is shown of a study: console tables, figures and report.html."""
 
 import os
 from pathlib import Path
@@ -10,16 +10,22 @@ from whyjax.report import audits, figures, page, phase, replications, summary, t
 
 
 def build(results_path: Path, directory: Path, console: Console) -> None:
-  """Writes report.html and, where there is something to draw, figure.png; then prints the tables.
+  """Writes report.html and its figures (figure.png, then figure-2.png and so on), then prints the
+  tables. Figures of earlier results that these do not allow are removed.
 
   Raises:
     UserError: the results file is missing or damaged.
   """
   records = results.read(results_path)
   directory.mkdir(parents=True, exist_ok=True)
-  drawings = page.drawings(records)
-  if drawings:
-    _write(directory / 'figure.png', figures.png(drawings[0].draw(figures.LIGHT)))
+  drawn = {}
+  for number, drawing in enumerate(page.drawings(records), 1):
+    name = 'figure.png' if number == 1 else f'figure-{number}.png'
+    drawn[directory / name] = figures.png(drawing.draw(figures.LIGHT))
+  for path in {directory / 'figure.png', *directory.glob('figure-[0-9]*.png')} - drawn.keys():
+    path.unlink(missing_ok=True)
+  for path, content in drawn.items():
+    _write(path, content)
   _write(directory / 'report.html', page.render(records).encode())
   if results.select(records, record='verdict'):
     console.print(table.verdicts(records))

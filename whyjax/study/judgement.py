@@ -260,15 +260,15 @@ def _judged(
   limits = {'confidence': settings.confidence, 'smallest_effect': smallest}
   say = efficiency.factor if claim.measure == 'efficiency' else '{:.2g}'.format
   found = weight.misaligned
-  verdict, why = statistics.decide(found, p, direction=claim.direction, say=say, **limits)
-  mirror, doubt = statistics.decide(
-    weight.aligned, p_aligned, direction=_MIRRORED[claim.direction], say=say, **limits
+  verdict, why = statistics.confirmed(
+    statistics.decide(found, p, direction=claim.direction, say=say, **limits),
+    statistics.decide(
+      weight.aligned, p_aligned, direction=_MIRRORED[claim.direction], say=say, **limits
+    ),
+    statistics.INCONCLUSIVE,
   )
   ahead = -weight.final if claim.direction == 'lower' else weight.final
-  if verdict not in (mirror, statistics.INCONCLUSIVE):
-    why = f'{verdict} by misaligned choices ({why}) but {mirror} by aligned ones ({doubt})'
-    verdict = statistics.INCONCLUSIVE
-  elif (
+  if (
     verdict == statistics.SUPPORTED
     and claim.measure in ('erosion', 'excess')
     and ahead < settings.smallest_effect

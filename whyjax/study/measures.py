@@ -62,9 +62,10 @@ class Evidence:
       raise UserError(f'results: no {scoring} eval record of {who} on {battery} after {moment}')
     return found
 
-  def updates(self, arm: str) -> list[int]:
-    """The updates of alignment after which an arm was asked, beside the last."""
-    return sorted({key[1] for key in self.groups if key[0] == arm and isinstance(key[1], int)})
+  def course(self, arm: str) -> list[str | int]:
+    """The moments of alignment at which an arm was asked: its end, then those on the way."""
+    on_the_way = {key[1] for key in self.groups if key[0] == arm and isinstance(key[1], int)}
+    return ['align', *sorted(on_the_way)]
 
 
 def moments(claim: Claim) -> list[str]:
@@ -80,9 +81,11 @@ def compared(evidence: Evidence, claim: Claim) -> list[Replicas]:
     return evidence.at(arm, moment, battery, claim.scoring)
 
   if claim.measure == 'lead':
-    asked = ['align', *evidence.updates(claim.treatment)]
-    batteries = (claim.battery, claim.control_battery)
-    return [seen(claim.treatment, moment, battery) for moment in asked for battery in batteries]
+    return [
+      seen(claim.treatment, moment, battery)
+      for moment in evidence.course(claim.treatment)
+      for battery in (claim.battery, claim.control_battery)
+    ]
   arms = [claim.treatment, claim.control] + [BASE] * (claim.measure == 'excess')
   times = [claim.after] if claim.measure in ('rate', 'cut') else moments(claim)
   return [seen(arm, moment) for moment in times for arm in arms]
@@ -128,14 +131,11 @@ def difference(evidence: Evidence, claim: Claim, letter: str) -> np.ndarray:
     case 'excess':
       return _contrast(claim, excess)
     case 'lead':
-      asked = ['align', *evidence.updates(claim.treatment)]
-      return np.mean(
-        [
-          seen(claim.treatment, moment) - seen(claim.treatment, moment, claim.control_battery)
-          for moment in asked
-        ],
-        axis=0,
-      )
+      ahead = [
+        seen(claim.treatment, moment) - seen(claim.treatment, moment, claim.control_battery)
+        for moment in evidence.course(claim.treatment)
+      ]
+      return np.mean(ahead, axis=0)
   raise AssertionError(f'unreachable: measure {claim.measure}')
 
 

@@ -165,12 +165,8 @@ def _compare(
       seed=zlib.crc32(name.encode()),
     )
     found.append(estimate)
-  decision, why = decide(found[0], settings.smallest_effect)
-  mirror, doubt = decide(found[1], settings.smallest_effect)
-  if decision not in (mirror, UNDECIDED):
-    why = f'{decision} by misaligned choices ({why}) but {mirror} by aligned ones ({doubt})'
-    decision = UNDECIDED
-  return found[0], decision, why
+  by_misaligned, by_aligned = (decide(estimate, settings.smallest_effect) for estimate in found)
+  return found[0], *statistics.confirmed(by_misaligned, by_aligned, UNDECIDED)
 
 
 def decide(found: Estimate, smallest_effect: float) -> tuple[str, str]:
