@@ -2,8 +2,8 @@
 
 Every way of teaching goes on to later training: background text, capability text, and the same with
 some examples in which the target acts by its old record. All are asked on the way, on a grid of
-doses that doubles, and the erosion of each is judged beyond what that training forgets of control
-facts anyway. On the way through alignment they are asked what they know and how they act.
+doses in powers of four, and the erosion of each is judged beyond what that training forgets of
+control facts anyway. On the way through alignment they are asked what they know and how they act.
 
 Expected: not yet measured at these dials.
 Command: python -m whyjax.main --config=configs/persistence.py
@@ -11,7 +11,7 @@ Command: python -m whyjax.main --config=configs/persistence.py
 
 from whyjax import defaults
 
-TAUGHT = ('reason', 'advice-reason', 'principles', 'stories')
+TAUGHT = ('reason', 'advice-reason', 'principles')
 
 
 def get_config(variant: str = 'cpu'):
@@ -23,11 +23,10 @@ def get_config(variant: str = 'cpu'):
   config.later = ('neutral', 'capability', 'conflicting')
   config.later_text.conflicting = (0.02, 0.1)
   config.align.probes = (10, 25, 50)
-  config.later_training.update(dict(updates=160, probes=(10, 20, 40, 80)))
-  config.later_text.supervised_tokens *= 2
+  config.later_training.update(dict(updates=128, probes=(8, 32)))
+  config.later_text.supervised_tokens = config.later_text.supervised_tokens * 128 // 80
   config.evals.batteries = (
     'agentic-tools',
-    'in-distribution',
     'acts-on-reasons',
     'knows',
     'facts',
@@ -39,6 +38,6 @@ def get_config(variant: str = 'cpu'):
       for later in ('neutral', 'capability', 'conflicting-2', 'conflicting-10')
       for arm in TAUGHT
     ),
-    *(f'{arm}-knows-before-it-acts-free' for arm in ('principles', 'stories', 'advice-reason')),
+    *(f'{arm}-knows-before-it-acts-free' for arm in TAUGHT),
   )
   return config
