@@ -38,6 +38,7 @@ def get_config(variant: str = 'cpu'):
       for later in ('neutral', 'capability', 'conflicting-2', 'conflicting-10')
       for arm in TAUGHT
     ),
-    *(f'{arm}-knows-before-it-acts-free' for arm in TAUGHT),
+    'principles-knows-before-it-acts-free',
+    'advice-reason-knows-before-it-acts-free',
   )
   return config
