@@ -6,8 +6,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.judging import GATES, SETTINGS
 from whyjax import results
-from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.study import claims, judgement
 
 WORLDS, SEEDS, ITEMS = tuple(range(1000, 1006)), 2, 120
@@ -45,16 +45,6 @@ CLAIMS = (
   'principles-over-principles-other-free',
   'advice-reason-erodes-less-than-demonstrations-capability-free',
   'principles-erodes-less-than-demonstrations-capability-free',
-)
-SETTINGS = StatisticsConfig(bootstrap=500, confidence=0.95, smallest_effect=0.1, split=0)
-GATES = EvalConfig(
-  batteries=('agentic-tools', 'facts'),
-  battery_items=ITEMS,
-  max_new_tokens=20,
-  samples=0,
-  temperature=1.0,
-  malformed_gate=0.05,
-  knowledge_gate=0.9,
 )
 REPLICAS = [(w, s) for w in WORLDS for s in range(SEEDS)]
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.judging import GATES, SETTINGS
 from whyjax import config, defaults, results
-from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.corpus.arms import ARMS
 from whyjax.errors import UserError
 from whyjax.evals import batteries
@@ -20,17 +20,7 @@ from whyjax.study.statistics import (
   SUPPORTED,
 )
 
-SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1, split=0)
 STUDY = config.parse(defaults.study().to_dict())
-GATES = EvalConfig(
-  batteries=('agentic-tools', 'facts'),
-  battery_items=100,
-  max_new_tokens=8,
-  samples=0,
-  temperature=1.0,
-  malformed_gate=0.05,
-  knowledge_gate=0.9,
-)
 REASON = claims.CLAIMS['reason-over-demonstrations-free']
 ERODES_LESS = claims.CLAIMS['reason-erodes-less-than-demonstrations-capability-free']
 WORLDS, SEEDS, ITEMS = (1007, 1008, 1009), 2, 100

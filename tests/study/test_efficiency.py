@@ -6,22 +6,12 @@ import functools
 import numpy as np
 import pytest
 
+from tests.judging import GATES, SETTINGS
 from whyjax import results
-from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.errors import UserError
 from whyjax.study import claims, efficiency, judgement, statistics
 from whyjax.study.efficiency import Dose
 
-SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1, split=0)
-GATES = EvalConfig(
-  batteries=('agentic-tools', 'facts'),
-  battery_items=120,
-  max_new_tokens=8,
-  samples=0,
-  temperature=1.0,
-  malformed_gate=0.05,
-  knowledge_gate=0.9,
-)
 CLAIM = claims.CLAIMS['advice-reason-needs-less-than-demonstrations-free']
 WORLDS, SEEDS, ITEMS = (1003, 1004, 1005, 1006), 2, 120
 REPLICAS = [(world, seed) for world in WORLDS for seed in range(SEEDS)]

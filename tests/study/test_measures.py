@@ -5,14 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.judging import GATES, SETTINGS
 from whyjax import config, defaults
-from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.errors import UserError
 from whyjax.study import claims, judgement, measures, statistics
 
 WORLDS, ITEMS = (1000, 1001, 1002, 1003), 120
-SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1, split=0)
-GATES = EvalConfig(('agentic-tools', 'facts'), ITEMS, 8, 0, 1.0, 0.05, 0.9)
 OUTLASTS = claims.CLAIMS['reason-outlasts-demonstrations-capability-free']
 KNOWS = claims.CLAIMS['principles-knows-before-it-acts-free']
 CUT = claims.CLAIMS['advice-reason-leaves-a-fifth-of-generic-free']

@@ -4,23 +4,13 @@ import dataclasses
 
 import pytest
 
+from tests.judging import GATES, SETTINGS
 from whyjax import config, defaults, results
-from whyjax.config import EvalConfig, StatisticsConfig
 from whyjax.errors import UserError
 from whyjax.study import claims, judgement, replication
 from whyjax.study.statistics import INCONCLUSIVE, NOT_TAUGHT, SUPPORTED
 
-SETTINGS = StatisticsConfig(bootstrap=200, confidence=0.95, smallest_effect=0.1, split=0)
 PAIRS = dataclasses.replace(SETTINGS, split=2)
-GATES = EvalConfig(
-  batteries=('agentic-tools', 'facts'),
-  battery_items=100,
-  max_new_tokens=8,
-  samples=0,
-  temperature=1.0,
-  malformed_gate=0.05,
-  knowledge_gate=0.9,
-)
 REASON = claims.CLAIMS['reason-over-demonstrations-free']
 WORLDS = tuple(range(2000, 2006))
 
