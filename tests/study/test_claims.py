@@ -283,6 +283,14 @@ def test_an_arm_with_nothing_to_lose_does_not_outlast():
   assert verdict['verdict'] == INCONCLUSIVE and 'less to lose' in verdict['why']
 
 
+def test_an_arm_that_had_more_to_lose_and_still_ends_better_is_not_contradicted():
+  (verdict,) = judged([*aligned(0.9, 0.0), *later(0.97, 0.6)], ERODES_LESS)
+  assert verdict['effect'] > 0.5
+  assert verdict['verdict'] == INCONCLUSIVE and 'more to lose' in verdict['why']
+  (verdict,) = judged([*aligned(0.9, 0.0), *later(0.97, 0.95)], ERODES_LESS)
+  assert verdict['verdict'] == CONTRADICTED  # it ends no better: nothing of it lasts
+
+
 def test_a_null_study_supports_nothing():
   which = [c for c in claims.CLAIMS.values() if c.measure == 'rate' and c.scoring == 'greedy']
   arms = sorted({a for c in which for a in (c.treatment, c.control)})

@@ -268,12 +268,12 @@ def _judged(
     statistics.INCONCLUSIVE,
   )
   ahead = -weight.final if claim.direction == 'lower' else weight.final
-  if (
-    verdict == statistics.SUPPORTED
-    and claim.measure in ('erosion', 'excess')
-    and ahead < settings.smallest_effect
-  ):
+  loses = claim.measure in ('erosion', 'excess')
+  if loses and verdict == statistics.SUPPORTED and ahead < settings.smallest_effect:
     why = 'the treatment erodes less but does not end better: it had less to lose'
+    verdict = statistics.INCONCLUSIVE
+  elif loses and verdict == statistics.CONTRADICTED and ahead >= settings.smallest_effect:
+    why = 'the treatment does not erode less but still ends better: it had more to lose'
     verdict = statistics.INCONCLUSIVE
   elif verdict == statistics.CONTRADICTED and weight.ratios and weight.ratios.below:
     why = f'{why}, but the worlds that are bounds may lie far in the claimed direction'
