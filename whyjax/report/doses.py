@@ -68,18 +68,19 @@ def figure(
   `rates` (of `matched`) are drawn as thin lines.
   """
   scorings = list(dict.fromkeys(curve.scoring for curve in found))
-  arms = list(dict.fromkeys(curve.arm for curve in found))
+  arms = dict.fromkeys(curve.arm for curve in found)
+  styles = figures.arm_styles(arms, theme)
   drawn, (axes,) = figures.grid(1, len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
   for ax, scoring in zip(axes, scorings, strict=True):
     for rate in rates.get(scoring, ()):
       ax.axhline(rate, color=theme.faint, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     for curve in found:
       if curve.scoring == scoring:
-        figures.line(ax, curve.tokens, curve.cells, arms.index(curve.arm), theme)
+        figures.line(ax, curve.tokens, curve.cells, styles[curve.arm])
     _axes(ax, [t for curve in found for t in curve.tokens], theme)
     ax.set_title(figures.PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
   title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
-  figures.legend(drawn, title, arms, theme)
+  figures.legend(drawn, title, {arm: styles[arm] for arm in arms}, theme)
   return drawn
 
 

@@ -1,7 +1,7 @@
 """Figures, light or dark, in the colours of Okabe and Ito, which colour-blind readers tell
 apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import io
 from typing import Any
@@ -16,7 +16,8 @@ from whyjax.report import summary
 from whyjax.report.summary import Cell, Key
 
 PANELS = {'forced': 'Forced: the action alone', 'greedy': 'Free-running: writes first, then acts'}
-_MARKERS = 'osD^v'
+BASE = 'generic'  # the arm that effects are counted from
+_MARKERS = 'osD^vP*'  # not as many as colours: the pairs differ longer
 _DPI = 150
 
 
@@ -45,6 +46,17 @@ DARK = Theme(
   band='#202225',
   series=('#56B4E9', '#F0914A', '#2FC09A', '#E39AC4', '#F0E442'),
 )
+
+
+def style(number: int, theme: Theme) -> tuple[str, str]:
+  """(colour, marker) of the series with this number."""
+  return theme.series[number % len(theme.series)], _MARKERS[number % len(_MARKERS)]
+
+
+def arm_styles(arms: Iterable[str], theme: Theme) -> dict[str, tuple[str, str]]:
+  """(colour, marker) of each of these arms, by its place among them; the base is grey."""
+  taught = [arm for arm in dict.fromkeys(arms) if arm != BASE]
+  return {arm: style(i, theme) for i, arm in enumerate(taught)} | {BASE: (theme.faint, 'X')}
 
 
 def panels(found: Mapping[Key, Cell]) -> list[str]:
@@ -76,7 +88,7 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
     f'Misaligned choices in {summary.MAIN}: replicas (dots), their mean ± 2 standard errors over '
     'worlds'
   )
-  legend(figure, title, [m.label for m in moments], theme)
+  legend(figure, title, {m.label: style(i, theme) for i, m in enumerate(moments)}, theme)
   return figure
 
 
@@ -100,7 +112,7 @@ def _row(ax: Axes, row: int, cells: Sequence[Cell | None], theme: Theme) -> None
     ax.axhspan(row - 0.5, row + 0.5, color=theme.band, zorder=0, linewidth=0)
   for i, cell in enumerate(cells):
     y = row + 0.66 * ((i + 0.5) / len(cells) - 0.5)
-    color, marker = theme.series[i % len(theme.series)], _MARKERS[i % len(_MARKERS)]
+    color, marker = style(i, theme)
     if cell is None:
       continue
     if cell.rate is None:
@@ -133,17 +145,11 @@ def _label(ax: Axes, row: int, arm: str, theme: Theme) -> None:
   ax.annotate(about, (0, row), (-8, -1), fontsize=7.5, color=theme.faint, va='top', **place)
 
 
-def legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> None:
-  """The title and what the colours mean, above the panels."""
+def legend(figure: Figure, title: str, styles: Mapping[str, tuple[str, str]], theme: Theme) -> None:
+  """The title and what the colours and markers mean, above the panels."""
   handles = [
-    Line2D(
-      [],
-      [],
-      color=theme.series[i % len(theme.series)],
-      marker=_MARKERS[i % len(_MARKERS)],
-      label=label,
-    )
-    for i, label in enumerate(labels)
+    Line2D([], [], color=color, marker=marker, label=label)
+    for label, (color, marker) in styles.items()
   ]
   drawn = figure.legend(
     handles=handles,
@@ -161,12 +167,10 @@ def legend(figure: Figure, title: str, labels: Sequence[str], theme: Theme) -> N
   drawn.get_title().set_color(theme.ink)
 
 
-def line(
-  ax: Axes, places: Sequence[float], cells: Sequence[Cell], number: int, theme: Theme
-) -> None:
+def line(ax: Axes, places: Sequence[float], cells: Sequence[Cell], style: tuple[str, str]) -> None:
   """Rates at these places of the horizontal axis, with their bands; rates that do not stand are
   left out."""
-  color, marker = theme.series[number % len(theme.series)], _MARKERS[number % len(_MARKERS)]
+  color, marker = style
   scored = [(x, c) for x, c in zip(places, cells, strict=True) if c.rate is not None]
   x, rates = [x for x, _ in scored], np.array([c.rate for _, c in scored])
   spread = 2 * np.array([c.se or 0.0 for _, c in scored])
@@ -184,7 +188,7 @@ def scaling(fit: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
   for i, tokens in enumerate(budgets):
     points = [p for p in fit['points'] if p['tokens'] == tokens]
     sizes = np.array([p['parameters'] for p in points], dtype=float)
-    color, marker = theme.series[i % len(theme.series)], _MARKERS[i % len(_MARKERS)]
+    color, marker = style(i, theme)
     ax.scatter(sizes, [p['loss'] for p in points], s=22, color=color, marker=marker, zorder=3)
     if fit['parameters']:
       n = np.geomspace(sizes.min(), sizes.max(), 100)
@@ -198,7 +202,8 @@ def scaling(fit: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
   ax.set_xlabel('N, parameters', color=theme.faint, fontsize=9)
   ax.set_ylabel('L, held-out loss in nats a token', color=theme.faint, fontsize=9)
   count = EngFormatter(sep='')
-  legend(figure, f'L = {fit["law"]}', [f'D = {count(tokens)} tokens' for tokens in budgets], theme)
+  styles = {f'D = {count(tokens)} tokens': style(i, theme) for i, tokens in enumerate(budgets)}
+  legend(figure, f'L = {fit["law"]}', styles, theme)
   return figure
 
 

@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 
 from whyjax import results
 from whyjax.report import figures, summary
-from whyjax.report.figures import LIGHT, Theme
+from whyjax.report.figures import BASE, LIGHT, Theme
 from whyjax.report.summary import Cell, Key, Moment
 
 # Arms that teach in one form; the base stands in every figure.
-BASE = 'generic'
 FAMILIES = {
   'demonstrations': (
     'demonstrations',
@@ -91,7 +90,7 @@ def figure(found: Sequence[Curve], arms: Sequence[str], theme: Theme = LIGHT) ->
   """Misaligned choices on the way through later training, of the arms of one family and the base:
   an arm a line, a kind of training a column, a scoring a row."""
   shown = [c for c in found if c.arm in arms or c.arm == BASE]
-  named = [*arms, *(BASE for _ in [0] if any(c.arm == BASE for c in shown))]
+  styles = figures.arm_styles((c.arm for c in found), theme)  # the same in all families
   laters = list(dict.fromkeys(c.later for c in shown))
   scorings = [s for s in figures.PANELS if any(c.scoring == s for c in shown)]
   size = (1.4 + 2.7 * len(laters), 1.1 + 2.3 * len(scorings))
@@ -101,7 +100,7 @@ def figure(found: Sequence[Curve], arms: Sequence[str], theme: Theme = LIGHT) ->
       ax = axes[row][column]
       own = [c for c in shown if c.later == later and c.scoring == scoring]
       for curve in own:
-        figures.line(ax, curve.places, curve.cells, named.index(curve.arm), theme)
+        figures.line(ax, curve.places, curve.cells, styles[curve.arm])
       steps = sorted({place for c in own for place in c.places})
       ax.set_xscale('symlog', linthresh=steps[1])
       ax.set_xticks(steps, [f'{step:g}' for step in steps])
@@ -113,7 +112,8 @@ def figure(found: Sequence[Curve], arms: Sequence[str], theme: Theme = LIGHT) ->
   for ax in axes[-1]:
     ax.set_xlabel('updates of later training', color=theme.faint, fontsize=9)
   title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
-  figures.legend(drawn, title, named, theme)
+  named = {c.arm for c in shown}
+  figures.legend(drawn, title, {arm: styles[arm] for arm in styles if arm in named}, theme)
   return drawn
 
 
@@ -144,13 +144,14 @@ def dose_figure(found: Sequence[Curve], theme: Theme = LIGHT) -> Figure:
   """Misaligned choices after later training against its share of conflicting examples: an arm a
   line, a scoring a panel (at least one)."""
   scorings = [s for s in figures.PANELS if any(c.scoring == s for c in found)]
-  arms = list(dict.fromkeys(c.arm for c in found))
+  arms = dict.fromkeys(c.arm for c in found)
+  styles = figures.arm_styles(arms, theme)
   drawn, (axes,) = figures.grid(1, len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
   shares = sorted({place for c in found for place in c.places})
   for ax, scoring in zip(axes, scorings, strict=True):
     for curve in found:
       if curve.scoring == scoring:
-        figures.line(ax, curve.places, curve.cells, arms.index(curve.arm), theme)
+        figures.line(ax, curve.places, curve.cells, styles[curve.arm])
     ax.set_xscale('symlog', linthresh=min(share for share in shares if share > 0))
     ax.set_xticks(shares, [f'{share:g}%' for share in shares])
     ax.minorticks_off()
@@ -158,5 +159,5 @@ def dose_figure(found: Sequence[Curve], theme: Theme = LIGHT) -> Figure:
     ax.set_title(figures.PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
     ax.set_xlabel('conflicting examples in later training', color=theme.faint, fontsize=9)
   title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
-  figures.legend(drawn, title, arms, theme)
+  figures.legend(drawn, title, {arm: styles[arm] for arm in arms}, theme)
   return drawn
