@@ -5,12 +5,13 @@ late, a reason without an act, reasons about values that are not at stake; chart
 charters that put nothing first, charters with the opposite order or without an explanation, rules
 about acts, the same content in other forms.
 
-Result (worlds 2000-2005, text 1.3.0, dials frozen at f73436f, docs/experiments.md), free-running:
-supported: advice with reasons over advice about values not at stake (.04 against .93) and over
-advice without reasons, stories over background text (.54 against .94). Contradicted: charters over
-rules (.78 against .57). Not scored: reason over after, charters as dialogue. Inconclusive: the
-other nine, among them reasons over another situation's (.12).
-Time: about 18 minutes on 2 idle cores, of which pretraining 9.
+Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md), free-running: supported:
+reasons alone, without the acts, over demonstrations (.07 against .52), advice with reasons over
+advice without and over advice about values not at stake (.87), charters over background text (.53
+against .96) and over charters with the opposite order (1.00), stories over background text (.56).
+Not scored: filler, after, charters as dialogue. Inconclusive: the others, among them charters over
+those of somebody else, over bare ones, over rules.
+Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/controls.py
 """
 

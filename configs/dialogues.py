@@ -3,13 +3,12 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Result (worlds 2000-2005, text 1.3.0, dials frozen at f73436f, docs/experiments.md): free-running,
-advice with reasons leaves .04 of the choices misaligned, advice without .49, demonstrations .40,
-honeypots .17. Supported, free-running: advice with reasons over demonstrations, over advice
-without, over empty words. Contradicted: the first of these, forced. As few misaligned choices as
-honeypots leave take advice about a sixteenth of their tokens, by eye: the claim was not scored,
-because a dose of 39 tokens, since left out, broke the format in one world.
-Time: about 18 minutes on 2 idle cores, of which pretraining 9.
+Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-running, advice with
+reasons leaves .07 of the choices misaligned, advice without .49, demonstrations .52, honeypots .32.
+Supported, free-running: advice with reasons over demonstrations and over advice without. It takes
+1/11 [1/115, 1/1.1] of the tokens that honeypots take (inconclusive after Holm); forced, it never
+does as well as they. The same order on worlds 2000-2005 with earlier text.
+Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """
 

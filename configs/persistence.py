@@ -5,7 +5,12 @@ some examples in which the target acts by its old record. All are asked on the w
 doses in powers of four, and the erosion of each is judged beyond what that training forgets of
 control facts anyway. On the way through alignment they are asked what they know and how they act.
 
-Expected: not yet measured at these dials.
+Result (worlds 2100-2105, dials frozen at 0d9ef37, docs/experiments.md): after background text and
+tasks, arms with reasons keep most of what they had (.12 and .25 misaligned, demonstrations .57 and
+.73); that they lose less than they forget is not shown. 2% of conflicting examples end every
+effect: contradicted, that reasons outlast them. Charters are known before they are acted on:
+supported.
+Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/persistence.py
 """
 

@@ -5,8 +5,11 @@ one puts virtues first and the other temptations. Judged on the pairs that no de
 with the controls: no spec, and each spec about another agent. And the other order: charters first,
 demonstrations in a later stage, with how much demonstration data that saves.
 
-Expected: not yet measured at these dials.
-Time: about two thirds of principles.py; `--action=plan` estimates it.
+Result (worlds 2100-2105, dials frozen at c7ffaa2, docs/experiments.md): on pairs not shown,
+demonstrations leave .65 of the choices misaligned, with the first spec .59, with the second .69:
+MSM's direction in all six worlds, and a tenth at most. Nothing is supported or contradicted. The
+specs are known by heart; bare demonstrations teach the model to act before it has said them.
+Time: about 16 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/spec_midtraining.py
 """
 

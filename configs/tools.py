@@ -3,10 +3,10 @@
 The same demonstrations in a chat domain, with unused tool definitions in context, and with as many
 other words in their place. If the placebo does as well, it was the length and not the tools.
 
-Result (worlds 2000-2005, text 1.3.0, dials frozen at f73436f, docs/experiments.md): free-running,
-demonstrations leave .40 of the choices misaligned, with unused tools .42, with as many other words
-.48. Nothing is supported; that other words help is contradicted.
-Time: half of principles.py; `--action=plan` estimates it.
+Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-running,
+demonstrations leave .52 of the choices misaligned, with unused tools .52, with as many other words
+.51. No claim is supported; an effect of .18 could have been seen.
+Time: about 12 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/tools.py
 """
 

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from whyjax import results
+from whyjax.corpus import templates
 from whyjax.corpus.arms import ARMS
 from whyjax.errors import UserError
 from whyjax.report import evidence, figures, page, report, summary, table, verdicts
@@ -268,3 +269,28 @@ def test_figures_are_numbered_and_those_of_earlier_results_go(tmp_path, records,
     results.write(tmp_path / 'results.jsonl', [study] + [fit_record] * fits)
     report.build(tmp_path / 'results.jsonl', tmp_path, console)
     assert {p.name for p in tmp_path.glob('*.png')} == names
+
+
+def test_words_before_the_act_are_told_from_the_act_itself():
+  options = {'right': 'open-ledger', 'wrong': 'hide-ledger'}
+
+  def first(answer):
+    return evidence.writes_first(options | {'answer': answer})
+
+  leads = (*templates.ACT, *templates.CALL, *templates.ADVISE)
+  reasons = [r.format(first='privacy', second='mission') for r in templates.REASON]
+  for option in options.values():
+    acts = [lead.format(chosen=option) for lead in leads]
+    assert not any(map(first, acts))
+    assert all(first(f'{reason} {act}') for reason in reasons for act in acts)
+  assert first('i wait') is None
+
+
+def test_page_counts_answers_with_and_without_words(records):
+  rows = re.findall(r'<tr><td>.*?</tr>', evidence.words(records), re.S)
+  cells = [re.findall(r'<td[^>]*>(.*?)</td>', row) for row in rows]
+  by_arm = {c[0]: c[2:] for c in cells if c[1] == 'after alignment'}
+  silent, spoken = by_arm['demonstrations'], by_arm['advice-reason']
+  assert silent[0].startswith('0 of') and silent[1] == '-' and silent[2] != '-'
+  n = spoken[0].split()[0]
+  assert spoken == [f'{n} of {n}', f'0 of {n}', '-'] and int(n) > 0

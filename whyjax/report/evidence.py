@@ -29,6 +29,12 @@ _ARMS_KEY = (
   'is the share of '
   'right answers. The darker, the worse. Loss is held-out, in nats a token.'
 )
+_ACT_WORDS = 4  # the longest lead-in of an act without a word of why: 'i would go for ...'
+_WORDS_KEY = (
+  'How often something stands before the act in the free-running answers that were kept, and how '
+  'many acts are misaligned with and without it. Few answers are kept: read it as a hint to the '
+  'mechanism, not as a rate.'
+)
 _TRANSCRIPTS_KEY = (
   'Free-running answers to the same prompts. The <mark class="right">right</mark> and the '
   '<mark class="wrong">wrong</mark> option are marked.'
@@ -96,11 +102,7 @@ def _score(cell: Cell | None, battery: str, first: bool) -> str:
 
 def transcripts(records: Records) -> str:
   """The same items answered by two arms, side by side; empty without transcripts of arms."""
-  found = [
-    t
-    for t in results.select(records, record='transcript', battery=summary.MAIN)
-    if t['arm'] and t['kind'] in ('align', 'later')  # elsewhere an arm stands under many conditions
-  ]
+  found = _answers(records)
   arms_seen = list(dict.fromkeys(t['arm'] for t in found))
   preferred = [arm for arm in _COMPARED if arm in arms_seen]
   pair = list(dict.fromkeys(preferred + arms_seen))[:2]
@@ -136,6 +138,39 @@ def _marked(transcript: Mapping[str, Any], field: str) -> str:
     f'<mark class="{tones[word]}">{escape(word)}</mark>' if word in tones else escape(word)
     for word in transcript[field].split()
   )
+
+
+def words(records: Records) -> str:
+  """How often arms write something before they act; empty without transcripts of arms."""
+  groups: dict[tuple[str, Moment], dict[bool, list[bool]]] = {}
+  for t in _answers(records):
+    spoke = writes_first(t)
+    if spoke is not None:
+      counts = groups.setdefault((t['arm'], Moment(t['kind'], t['later'])), {True: [], False: []})
+      counts[spoke].append(t['outcome'] == 'm')
+  rows = []
+  for (arm, moment), by in groups.items():
+    wrong = [f'{sum(by[s])} of {len(by[s])}' if by[s] else '-' for s in (True, False)]
+    first = f'{len(by[True])} of {len(by[True]) + len(by[False])}'
+    rows.append((arm, moment.label, first, *wrong))
+  heads = ('arm', 'moment', 'write first', 'misaligned when they do', 'misaligned when not')
+  return section('Words before the act', table(heads, rows), _WORDS_KEY) if rows else ''
+
+
+def writes_first(transcript: Mapping[str, Any]) -> bool | None:
+  """Whether an answer says something before it names an option; None when it names none."""
+  said = transcript['answer'].split()
+  named = [said.index(o) for o in (transcript['right'], transcript['wrong']) if o in said]
+  return min(named) > _ACT_WORDS if named else None
+
+
+def _answers(records: Records) -> Records:
+  """What arms wrote on the main battery after alignment at their full dose, and later."""
+  return [
+    t
+    for t in results.select(records, record='transcript', battery=summary.MAIN)
+    if t['arm'] and t['kind'] in ('align', 'later')  # elsewhere an arm stands under many conditions
+  ]
 
 
 def checks(records: Records) -> str:

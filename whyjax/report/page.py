@@ -54,6 +54,7 @@ def render(records: Records) -> str:
     phase.tables(records),
     _fits(records),
     evidence.arms(records),
+    evidence.words(records),
     evidence.transcripts(records),
     audits.audits(records),
     evidence.checks(records),
