@@ -4,13 +4,12 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Result (worlds 2000-2005, text 1.3.0, dials frozen at f73436f, docs/experiments.md): free-running,
-demonstrations leave .40 of the choices misaligned, advice with reasons .04, charters .78, the
-charters' placebo .91, no alignment .98; forced, .47, .61, .80, .84, .90. Supported, free-running:
-advice with reasons over demonstrations and over empty words. Contradicted: the first of these,
-forced. Whether effects outlast later training was "not taught" for want of control facts, since
-replaced; not yet measured at text 1.4.0.
-Time: about 15 minutes on 2 idle cores, of which pretraining 9.
+Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-running,
+demonstrations leave .52 of the choices misaligned, advice with reasons .07, charters .53, the
+charters' placebo .88, no alignment .99; forced, .52, .57, .66, .78, .79. Supported, free-running:
+advice with reasons over demonstrations. Not scored: that over empty words. Inconclusive: the
+others, among them that effects outlast later training beyond forgetting.
+Time: 15 to 17 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/principles.py
 """
 
