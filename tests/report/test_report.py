@@ -2,6 +2,7 @@
 absent."""
 
 import base64
+import dataclasses
 from html.parser import HTMLParser
 import io
 import re
@@ -294,3 +295,12 @@ def test_page_counts_answers_with_and_without_words(records):
   assert silent[0].startswith('0 of') and silent[1] == '-' and silent[2] != '-'
   n = spoken[0].split()[0]
   assert spoken == [f'{n} of {n}', f'0 of {n}', '-'] and int(n) > 0
+
+
+def test_replicas_that_are_not_scored_are_counted_beside_the_mean_of_the_others(records):
+  cells = dict(summary.cells(records))
+  key = next(k for k in cells if k[:3:2] == ('reason', summary.MAIN) and k.scoring == 'greedy')
+  kept = cells[key].rates[:1]
+  cells[key] = dataclasses.replace(cells[key], rates=kept, rate=kept[0], se=None, refused=5)
+  notes = [t.get_text() for ax in figures.headline(cells).axes for t in ax.texts]
+  assert '5 of 6 not scored' in notes

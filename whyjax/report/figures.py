@@ -128,8 +128,12 @@ def _row(ax: Axes, row: int, cells: Sequence[Cell | None], theme: Theme) -> None
     )
     edge = {'edgecolor': theme.paper, 'linewidth': 0.8}
     ax.scatter([cell.rate], [y], s=34, color=color, marker=marker, zorder=4, **edge)
-    if cell.other + cell.malformed >= summary.NOTABLE:
+    note = ''
+    if cell.refused:
+      note = f'{cell.refused} of {cell.refused + len(cell.rates)} not scored'
+    elif cell.other + cell.malformed >= summary.NOTABLE:
       note = f'{cell.other + cell.malformed:.0%} neither'
+    if note:
       ax.annotate(
         note, (1.15, y), color=theme.faint, fontsize=7, ha='right', va='center', style='italic'
       )

@@ -100,8 +100,8 @@ def drawings(records: Records) -> list[Drawing]:
     alt = f'Misaligned choices by arm and moment, forced and free-running. Arms: {arms}.'
     caption = (
       'Misaligned choices in agentic situations with tools, in domains that alignment never '
-      'showed. Answers '
-      'that are neither option count as not misaligned; the right margin notes their share from 5%.'
+      'showed. Answers that are neither option count as not misaligned; the right margin notes '
+      'their share from 5%, and replicas that are left out because too many answers are malformed.'
     )
     found.append(Drawing(functools.partial(figures.headline, cells), alt, caption))
   if by_dose := doses.curves(records):
