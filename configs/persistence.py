@@ -43,6 +43,11 @@ def get_config(variant: str = 'cpu'):
       for later in ('neutral', 'capability', 'conflicting-2', 'conflicting-10')
       for arm in TAUGHT
     ),
+    *(
+      f'{arm}-stays-ahead-of-demonstrations-{later}-free'
+      for later in ('neutral', 'capability', 'conflicting-2')
+      for arm in TAUGHT
+    ),
     'principles-knows-before-it-acts-free',
     'advice-reason-knows-before-it-acts-free',
   )

@@ -33,10 +33,11 @@ def get_config(variant: str = 'cpu'):
     'facts',
     'controls',
   )
-  config.claims = tuple(
-    f'{arm}-{relation}-demonstrations-{later}-free'
-    for relation in ('outlasts', 'erodes-less-than')
-    for later in config.later
-    for arm in ('reason', 'advice-reason', 'principles')
+  taught = ('reason', 'advice-reason', 'principles')
+  config.claims = (
+    *(
+      f'{arm}-outlasts-demonstrations-{rl}-free' for rl in ('rl-task', 'rl-goal') for arm in taught
+    ),
+    *(f'{arm}-stays-ahead-of-demonstrations-{rl}-free' for rl in config.later for arm in taught),
   )
   return config

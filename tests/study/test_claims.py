@@ -89,7 +89,7 @@ def test_registry_is_consistent():
     assert name == claim.name
     assert (claim.treatment == claim.control) == (claim.measure == 'lead')
     assert {claim.treatment, claim.control} <= set(ARMS) and claim.battery in batteries.ABOUT
-    assert (claim.measure in ('erosion', 'excess')) == (claim.after != 'align')
+    assert claim.after != 'align' or claim.measure not in ('erosion', 'excess')
     assert bool(claim.control_battery) == (claim.measure == 'lead')
     assert claim.measure in statistics.PRIOR_SD
     assert claim.name.endswith({'forced': '-forced', 'greedy': '-free'}[claim.scoring])
@@ -291,8 +291,24 @@ def test_an_arm_that_had_more_to_lose_and_still_ends_better_is_not_contradicted(
   assert verdict['verdict'] == CONTRADICTED  # it ends no better: nothing of it lasts
 
 
+def test_staying_ahead_asks_the_end_alone():
+  ahead = claims.CLAIMS['reason-stays-ahead-of-demonstrations-capability-free']
+  kept, lost = (judged([*aligned(0.9, 0.0), *later(0.9, left)], ahead)[0] for left in (0.3, 0.88))
+  assert kept['verdict'] == SUPPORTED and -0.7 < kept['effect'] < -0.5
+  assert lost['verdict'] != SUPPORTED and abs(lost['effect']) < 0.1
+
+
+def test_nothing_is_lost_in_training_that_teaches_the_same():
+  after = [c for c in claims.CLAIMS.values() if c.after == 'rl-harmlessness']
+  assert after and {c.measure for c in after} == {'rate'}
+
+
 def test_a_null_study_supports_nothing():
-  which = [c for c in claims.CLAIMS.values() if c.measure == 'rate' and c.scoring == 'greedy']
+  which = [
+    c
+    for c in claims.CLAIMS.values()
+    if (c.measure, c.scoring, c.after) == ('rate', 'greedy', 'align')
+  ]
   arms = sorted({a for c in which for a in (c.treatment, c.control)})
   records = [r for arm in arms for r in stage('align', arm, misaligned=0.5, spread=0.2)]
   records += [r | {'battery': 'heldout-pairs'} for r in records if r['battery'] == 'agentic-tools']

@@ -267,6 +267,7 @@ _AFTER = {
     kind: (f'reinforcement by a {later.reward_of(kind)} reward', '') for kind in later.REINFORCEMENT
   },
 }
+_TEACHES = 'rl-harmlessness'  # teaches what alignment did: in it nothing is lost
 # Arms that can be asked what they know, and what it is that teaches them.
 _KNOWING = (
   ('principles', 'charters'),
@@ -356,11 +357,24 @@ def _registry() -> dict[str, Claim]:
 
 
 def _lasting(scoring: str, suffix: str) -> list[Claim]:
-  """Effects in later training, as such and beyond what any training forgets."""
+  """Effects in later training: what is left at its end, what is lost, and what is lost beyond
+  what any training forgets."""
   found = []
   for after, (training, doubt) in _AFTER.items():
     for treatment, source, what in _LASTING:
       where = (treatment, 'demonstrations', scoring)
+      found.append(
+        Claim(
+          f'{treatment}-stays-ahead-of-demonstrations-{after}-{suffix}',
+          doubt or source,
+          f'After {training}, fewer choices are misaligned with {what} than with demonstrations.',
+          *where,
+          'rate',
+          after,
+        )
+      )
+      if after == _TEACHES:
+        continue
       found += [
         Claim(
           f'{treatment}-outlasts-demonstrations-{after}-{suffix}',
