@@ -145,6 +145,19 @@ def test_a_stage_of_other_versions_is_marked(copy, monkeypatch):
   assert 'reused (flax' in console.export_text()
 
 
+def test_a_study_is_of_the_code_that_judged_it_and_a_stage_of_the_code_that_trained_it(
+  copy, monkeypatch
+):
+  before = results.read(copy / 'results.jsonl')
+  monkeypatch.setattr(provenance, 'commit', lambda: 'another')
+  after = _run(_study(), copy)
+  (study,), stages = (results.select(after, record=kind) for kind in ('study', 'stage'))
+  assert study['run']['commit'] == 'another'
+  assert [s['run'] for s in stages] == [
+    s['run'] | {'reused': True} for s in results.select(before, record='stage')
+  ]
+
+
 def test_probes_ask_on_the_way_and_change_nothing_else(copy):
   before = results.read(copy / 'results.jsonl')
   asked = _run(_study('--config.later_training.probes=(1, 4)'), copy)

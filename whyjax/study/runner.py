@@ -190,7 +190,8 @@ def _of_stage(stage: Stage, workdir: Path) -> list[dict]:
 
 
 def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dict:
-  """The 'study' record; its minutes are those that its stages took, whenever they ran."""
+  """The 'study' record. Its minutes are those that its stages took, whenever they ran and with
+  whichever code (a stage's own record says); time, commit and versions are those of judging."""
   trained = [stage for stage in stages if stage.trains]
   seconds = [
     cache.trained(s, workdir)['run']['wall'] + cache.evaluated(s, workdir)[1] for s in trained
@@ -207,5 +208,10 @@ def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dic
     'worlds': list(worlds),
     'per_world': study.seeds.per_world,
     'protocol': protocol.describe(study),
-    'run': {**first['run'], 'minutes': sum(seconds) / 60, 'workdir': str(workdir.absolute())},
+    'run': {
+      **first['run'],
+      **provenance.environment(),
+      'minutes': sum(seconds) / 60,
+      'workdir': str(workdir.absolute()),
+    },
   }
