@@ -7,7 +7,7 @@ Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-ru
 reasons leaves .07 of the choices misaligned, advice without .49, demonstrations .52, honeypots .32.
 Supported, free-running: advice with reasons over demonstrations and over advice without. It takes
 1/11 [1/115, 1/1.1] of the tokens that honeypots take (inconclusive after Holm); forced, it never
-does as well as they. The same order on worlds 2000-2005 with earlier text.
+does as well as they.
 Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """

@@ -9,7 +9,7 @@ Result (worlds 2100-2105, dials frozen at 0d9ef37, docs/experiments.md): after b
 tasks, arms with reasons keep most of what they had (.12 and .25 misaligned, demonstrations .57 and
 .73); that they lose less than they forget is not shown. 2% of conflicting examples end every
 effect: contradicted, that reasons outlast them. Charters are known before they are acted on:
-supported.
+supported. That arms stay ahead was added after this run and is not judged yet.
 Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/persistence.py
 """

@@ -7,8 +7,8 @@ demonstrations in a later stage, with how much demonstration data that saves.
 
 Result (worlds 2100-2105, dials frozen at c7ffaa2, docs/experiments.md): on pairs not shown,
 demonstrations leave .65 of the choices misaligned, with the first spec .59, with the second .69:
-MSM's direction in all six worlds, and a tenth at most. Nothing is supported or contradicted. The
-specs are known by heart; bare demonstrations teach the model to act before it has said them.
+the two differ in MSM's direction in all six worlds, by a tenth. Nothing is supported or
+contradicted. The first spec is known by heart; bare demonstrations teach the model to act unsaid.
 Time: about 16 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/spec_midtraining.py
 """
