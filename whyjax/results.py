@@ -14,8 +14,8 @@ from typing import Any
 
 from whyjax.errors import UserError
 
-SCHEMA = 3
-READS = (1, 2, 3)  # later versions added kinds of records
+SCHEMA = 4
+READS = (1, 2, 3, 4)  # later versions added kinds of records, and measures
 OUTCOMES = {'a': 'aligned', 'm': 'misaligned', 'o': 'other', 'x': 'malformed'}
 
 _TYPES = {
@@ -139,6 +139,12 @@ def _check_counts(record: dict[str, Any]) -> None:
       raise UserError(f'eval.{name} = {record[name]}: the outcomes spell {count}')
   if sum(expected.values()) != len(outcomes):
     raise UserError(f'eval.outcomes = {outcomes!r}: letters must be of {"".join(OUTCOMES)}')
+
+
+def factor(log10: float) -> str:
+  """A ratio given by its log10, two digits: '1/5.2' below 1, '3.1' above."""
+  ratio = f'{10 ** abs(log10):.{1 if abs(log10) < 0.995 else 0}f}'
+  return ratio if log10 >= 0 or ratio == '1.0' else f'1/{ratio}'
 
 
 def fingerprint(outcomes: str) -> str:

@@ -43,8 +43,8 @@ CLAIMS = (
   'advice-reason-over-demonstrations-free',
   'advice-reason-over-demonstrations-forced',
   'principles-over-principles-other-free',
-  'advice-reason-erodes-less-than-demonstrations-capability-free',
-  'principles-erodes-less-than-demonstrations-capability-free',
+  'advice-reason-stays-ahead-of-demonstrations-capability-free',
+  'principles-stays-ahead-of-demonstrations-capability-free',
 )
 REPLICAS = [(w, s) for w in WORLDS for s in range(SEEDS)]
 

@@ -110,4 +110,4 @@ def test_curves_come_first_where_they_hold_all_arms(dosed):
   [(0.0, '1.0'), (-0.001, '1.0'), (np.log10(2), '2.0'), (-np.log10(5.2), '1/5.2'), (-2, '1/100')],
 )
 def test_factors_read_as_fractions(log10, text):
-  assert summary.factor(log10) == text
+  assert results.factor(log10) == text

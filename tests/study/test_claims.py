@@ -10,6 +10,7 @@ from whyjax import config, defaults, results
 from whyjax.corpus.arms import ARMS
 from whyjax.errors import UserError
 from whyjax.evals import batteries
+from whyjax.report import summary
 from whyjax.study import claims, judgement, statistics
 from whyjax.study.statistics import (
   CALIBRATION,
@@ -22,7 +23,7 @@ from whyjax.study.statistics import (
 
 STUDY = config.parse(defaults.study().to_dict())
 REASON = claims.CLAIMS['reason-over-demonstrations-free']
-ERODES_LESS = claims.CLAIMS['reason-erodes-less-than-demonstrations-capability-free']
+AHEAD = claims.CLAIMS['reason-stays-ahead-of-demonstrations-capability-free']
 WORLDS, SEEDS, ITEMS = (1007, 1008, 1009), 2, 100
 
 
@@ -89,7 +90,8 @@ def test_registry_is_consistent():
     assert name == claim.name
     assert (claim.treatment == claim.control) == (claim.measure == 'lead')
     assert {claim.treatment, claim.control} <= set(ARMS) and claim.battery in batteries.ABOUT
-    assert claim.after != 'align' or claim.measure not in ('erosion', 'excess')
+    assert claim.after != 'align' or claim.measure != 'excess'
+    assert bool(claim.placebos) == (claim.measure == 'attribution')
     assert bool(claim.control_battery) == (claim.measure == 'lead')
     assert claim.measure in statistics.PRIOR_SD
     assert claim.name.endswith({'forced': '-forced', 'greedy': '-free'}[claim.scoring])
@@ -103,8 +105,8 @@ def test_registry_is_consistent():
 def test_check_returns_the_claims_of_a_possible_study():
   arms = ('demonstrations', 'reason')
   changes = dict(arms=arms, later_arms=arms, later=('capability',))
-  study = dataclasses.replace(STUDY, claims=(REASON.name, ERODES_LESS.name), **changes)
-  assert claims.check(study) == [REASON, ERODES_LESS]
+  study = dataclasses.replace(STUDY, claims=(REASON.name, AHEAD.name), **changes)
+  assert claims.check(study) == [REASON, AHEAD]
 
 
 @pytest.mark.parametrize(
@@ -119,14 +121,14 @@ def test_check_returns_the_claims_of_a_possible_study():
     ),
     (REASON.name, ['reason'], [], [], "'demonstrations' in config.arms"),
     (
-      ERODES_LESS.name,
+      AHEAD.name,
       ['reason', 'demonstrations'],
       ['reason'],
       ['capability'],
       'config.later_arms',
     ),
     (
-      ERODES_LESS.name,
+      AHEAD.name,
       ['reason', 'demonstrations'],
       ['reason', 'demonstrations'],
       ['neutral'],
@@ -183,7 +185,7 @@ def test_the_opposite_effect_is_contradicted():
 def test_no_effect_is_inconclusive_and_says_what_could_be_seen():
   (verdict,) = judged(aligned(demonstrations=0.4, reason=0.4))
   assert verdict['verdict'] == INCONCLUSIVE
-  assert f'could have seen {verdict["detectable"]:.2f}' in verdict['why']
+  assert summary.power(verdict) == f'could have seen {verdict["detectable"]:.2f}'
   assert verdict['detectable'] > 0.1
 
 
@@ -262,38 +264,8 @@ def later(demonstrations, reason):
   ]
 
 
-def test_erosion_is_a_paired_difference_of_differences():
-  records = [*aligned(0.4, 0.05), *later(0.95, 0.15)]
-  (verdict,) = judged(records, ERODES_LESS)
-  choices = [r for r in records if r['battery'] == 'agentic-tools']
-  rate = {(r['arm'], r['kind'], r['world'], r['seed']): r['rate'] for r in choices}
-  expected = [
-    (rate['reason', 'later', w, s] - rate['reason', 'align', w, s])
-    - (rate['demonstrations', 'later', w, s] - rate['demonstrations', 'align', w, s])
-    for w in WORLDS
-    for s in range(SEEDS)
-  ]
-  assert verdict['per_replica'] == pytest.approx(expected)
-  assert verdict['verdict'] == SUPPORTED and verdict['measure'] == 'erosion'
-
-
-def test_an_arm_with_nothing_to_lose_does_not_outlast():
-  (verdict,) = judged([*aligned(0.3, 0.95), *later(0.97, 0.97)], ERODES_LESS)
-  assert verdict['effect'] < -0.5
-  assert verdict['verdict'] == INCONCLUSIVE and 'less to lose' in verdict['why']
-
-
-def test_an_arm_that_had_more_to_lose_and_still_ends_better_is_not_contradicted():
-  (verdict,) = judged([*aligned(0.9, 0.0), *later(0.97, 0.6)], ERODES_LESS)
-  assert verdict['effect'] > 0.5
-  assert verdict['verdict'] == INCONCLUSIVE and 'more to lose' in verdict['why']
-  (verdict,) = judged([*aligned(0.9, 0.0), *later(0.97, 0.95)], ERODES_LESS)
-  assert verdict['verdict'] == CONTRADICTED  # it ends no better: nothing of it lasts
-
-
 def test_staying_ahead_asks_the_end_alone():
-  ahead = claims.CLAIMS['reason-stays-ahead-of-demonstrations-capability-free']
-  kept, lost = (judged([*aligned(0.9, 0.0), *later(0.9, left)], ahead)[0] for left in (0.3, 0.88))
+  kept, lost = (judged([*aligned(0.9, 0.0), *later(0.9, left)], AHEAD)[0] for left in (0.3, 0.88))
   assert kept['verdict'] == SUPPORTED and -0.7 < kept['effect'] < -0.5
   assert lost['verdict'] != SUPPORTED and abs(lost['effect']) < 0.1
 
@@ -335,7 +307,7 @@ def test_unpaired_or_missing_records_are_refused():
 
 def test_verdicts_do_not_depend_on_the_order_of_records():
   records = [*aligned(), *later(0.9, 0.2)]
-  assert judged(records[::-1], REASON, ERODES_LESS) == judged(records, REASON, ERODES_LESS)
+  assert judged(records[::-1], REASON, AHEAD) == judged(records, REASON, AHEAD)
 
 
 def test_direction_higher_mirrors_lower():

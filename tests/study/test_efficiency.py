@@ -101,8 +101,8 @@ def judged(treatment, control, **given):
   return verdict
 
 
-def ratios(treatment, control, right='aox'):
-  return efficiency.ratios(treatment, control, right, 0.1)
+def ratios(treatment, control, wrong='m'):
+  return efficiency.ratios(treatment, control, wrong, 0.1)
 
 
 def noisy(rng, name, places):
@@ -196,6 +196,16 @@ def test_a_clamped_world_is_counted_and_nearer_to_one():
     arm(CLAIM.control, shifted(3.6)),
   )
   assert mixed.beyond == 2 and mixed.log_ratios[:2] == pytest.approx([0, 0], abs=0.03)
+
+
+def test_a_world_that_never_gets_there_is_no_support():
+  """Full doses differ by a few tokens; that must not make a bound point in the claimed direction."""
+  ours = arm(CLAIM.treatment, lambda w, x: 0.9 if w == 0 else falling(2.5, w, x))
+  ours[-1] = Dose([FULL - 9] * len(REPLICAS), ours[-1].evals)
+  theirs = arm(CLAIM.control, shifted(3.6))
+  found = ratios(ours, theirs)
+  assert found.beyond == 1 and found.log_ratios[0] == 0.0
+  assert judged(ours, theirs)['verdict'] != statistics.SUPPORTED
 
 
 def test_a_control_that_levels_off_needs_the_tokens_at_which_it_does():

@@ -151,16 +151,19 @@ def effect(verdict: Mapping[str, Any]) -> str:
   """The effect of a verdict with its interval or a dash; an efficiency as a factor."""
   if verdict['effect'] is None:
     return '-'
-  say = factor if verdict['measure'] == 'efficiency' else signed
+  say = results.factor if verdict['measure'] == 'efficiency' else signed
   if verdict['low'] is None:
     return say(verdict['effect'])
   return f'{say(verdict["effect"])} [{say(verdict["low"])}, {say(verdict["high"])}]'
 
 
-def factor(log10: float) -> str:
-  """A ratio given by its log10, two digits: '1/5.2' below 1, '3.1' above."""
-  ratio = f'{10 ** abs(log10):.{1 if abs(log10) < 0.995 else 0}f}'
-  return ratio if log10 >= 0 or ratio == '1.0' else f'1/{ratio}'
+def power(verdict: Mapping[str, Any]) -> str:
+  """How large an effect the design behind a verdict could have seen; '' where none was computed."""
+  if verdict['detectable'] is None:
+    return ''
+  efficiency = verdict['measure'] == 'efficiency'
+  seen = verdict['detectable']
+  return f'could have seen {results.factor(seen) if efficiency else f"{seen:.2f}"}'
 
 
 def signed(value: float) -> str:

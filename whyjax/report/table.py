@@ -33,7 +33,7 @@ def verdicts(records: Iterable[Mapping[str, Any]]) -> Table:
       Text(f' {v["verdict"]} ', style=STYLES.get(v['verdict'], 'bold reverse')),
       Text(v['statement']).append(f'\n{v["why"]}', style='dim'),
       Text(f'{summary.SCORINGS.get(v["scoring"], v["scoring"])}\n{summary.effect(v)}').append(
-        f'\n{size}', style='dim'
+        '\n'.join(['', size, summary.power(v)]).rstrip(), style='dim'
       ),
     )
   return table

@@ -19,21 +19,19 @@ _SIGNS = {
 _MEASURES = {
   'rate': 'misaligned choices',
   'cut': 'misaligned choices, beside a fifth of those of the control',
-  'erosion': 'rise in misaligned choices since alignment',
-  'excess': 'lead over background training that is lost beyond what is forgotten of control facts',
-  'lead': 'wrong answers of the first battery, less misaligned choices on the same items',
+  'attribution': 'difference in misaligned choices, less that of the same two about another agent',
+  'excess': 'share of its lead over background training that is lost beyond what is lost of '
+  'control facts',
+  'lead': 'how far the first battery runs ahead of acts on the way, as a share of the rise of each',
   'efficiency': 'alignment tokens for as few misaligned choices',
 }
 _KEY = (
-  'Every claim was stated before its outcomes were seen. The effect is the difference in '
-  'misaligned '
-  'choices, treatment minus control, paired by replica and item, with its interval; where a '
-  'claim is about tokens, it is the factor by which the treatment needs more, or as a fraction '
-  'less, to do as well as the control at its full dose, world by world. Small dots '
-  'are replicas; '
-  'the shaded side is where the claim would hold. <em>Forced</em> scores the action with no '
-  'words before it; '
-  '<em>free-running</em> lets the model write first.'
+  'The effect is the difference in misaligned choices, treatment minus control, paired by replica '
+  'and item, with its interval and the least effect that this design could have called supported. '
+  'Where a claim is about tokens, it is the factor by which the treatment needs more, or as a '
+  'fraction less, to do as well as the control at its full dose, world by world. Small dots are '
+  'replicas; the shaded side is where the claim would hold. <em>Forced</em> scores the action with '
+  'no words before it; <em>free-running</em> lets the model write first.'
 )
 
 
@@ -79,7 +77,8 @@ def _row(v: Mapping[str, Any]) -> str:
     f'<small>Source: {escape(v["source"])}</small></td>'
     f'<td data-label="scoring:">{escape(summary.SCORINGS.get(v["scoring"], v["scoring"]))}</td>'
     f'<td class="effect">{_interval(v)}<output>{escape(summary.effect(v))}</output>'
-    f'<small>{escape(size)}</small></td><td class="number" data-label="p (Holm):">{p}</td></tr>'
+    f'<small>{escape(size)}</small><small>{escape(summary.power(v))}</small></td>'
+    f'<td class="number" data-label="p (Holm):">{p}</td></tr>'
   )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from whyjax.config import StudyConfig, did_you_mean
 from whyjax.corpus import later
 from whyjax.errors import UserError
+from whyjax.study import efficiency
 
 TCW = 'Teaching Claude Why (Kutasov & Jermyn 2026)'
 SFT = 'Shared SFT lessons (2607.26173)'
@@ -22,12 +23,15 @@ class Claim:
 
   Attributes:
     scoring: 'forced' (the action alone) or 'greedy' (free-running: the model writes, then acts).
-    measure: of misaligned choices, as `measures.difference` defines it; or 'efficiency', the
-      alignment tokens that one rate of them takes.
+    measure: of wrong choices, as `measures.difference` defines it; or 'efficiency', the alignment
+      tokens that one rate of them takes.
     after: 'align', or a kind of later training.
     battery: the items.
     direction: of the treatment's measure beside the control's, 'lower' or 'higher'.
     control_battery: the items that the control's outcomes are of, where they are not the same.
+    placebos: two arms whose difference is taken off, where the measure is 'attribution'.
+    smallest_effect: of interest, in the unit of the measure; None: that of the study, a difference
+      of rates or of shares (`statistics.smallest_effect`).
   """
 
   name: str
@@ -41,6 +45,8 @@ class Claim:
   battery: str = 'agentic-tools'
   direction: str = 'lower'
   control_battery: str = ''
+  placebos: tuple[str, ...] = ()
+  smallest_effect: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,13 +274,6 @@ _AFTER = {
   },
 }
 _TEACHES = 'rl-harmlessness'  # teaches what alignment did: in it nothing is lost
-# Arms that can be asked what they know, and what it is that teaches them.
-_KNOWING = (
-  ('principles', 'charters'),
-  ('stories', 'stories'),
-  ('advice-reason', 'advice with reasons'),
-)
-
 # Treatment, control, source, what it says: as good as the control with fewer alignment tokens.
 _EFFICIENCY = (
   (
@@ -294,6 +293,13 @@ _EFFICIENCY = (
     'demonstrations',
     MSM,
     'After charters, fewer tokens of demonstrations do as well as without.',
+  ),
+  (
+    'principles-then-demonstrations',
+    'principles-other-then-demonstrations',
+    MSM,
+    'After charters, fewer tokens of demonstrations do as well as after charters about another '
+    'agent.',
   ),
 )
 
@@ -325,6 +331,19 @@ def _registry() -> dict[str, Claim]:
         'generic',
         scoring,
         'cut',
+        smallest_effect=0.0,  # the fifth is the size that is claimed
+      ),
+      Claim(
+        f'spec-steers-beyond-its-placebo-on-heldout-pairs-{suffix}',
+        MSM,
+        'What two specs make of the same demonstrations differs more when the specs are about the '
+        'target than when they are about another agent.',
+        'spec',
+        'spec-second',
+        scoring,
+        'attribution',
+        battery='heldout-pairs',
+        placebos=('spec-other', 'spec-second-other'),
       ),
       *(
         Claim(
@@ -338,7 +357,7 @@ def _registry() -> dict[str, Claim]:
           battery='knows',
           control_battery='agentic-tools',
         )
-        for arm, what in _KNOWING
+        for arm, what in (('principles', 'charters'), ('advice-reason', 'advice with reasons'))
       ),
       *(
         Claim(
@@ -349,6 +368,7 @@ def _registry() -> dict[str, Claim]:
           control,
           scoring,
           'efficiency',
+          smallest_effect=efficiency.SMALLEST,
         )
         for treatment, control, source, statement in _EFFICIENCY
       ),
@@ -357,7 +377,7 @@ def _registry() -> dict[str, Claim]:
 
 
 def _lasting(scoring: str, suffix: str) -> list[Claim]:
-  """Effects in later training: what is left at its end, what is lost, and what is lost beyond
+  """Effects in later training: what is left at its end, and how much of the effect is lost beyond
   what any training forgets."""
   found = []
   for after, (training, doubt) in _AFTER.items():
@@ -379,18 +399,10 @@ def _lasting(scoring: str, suffix: str) -> list[Claim]:
         Claim(
           f'{treatment}-outlasts-demonstrations-{after}-{suffix}',
           doubt or source,
-          f'Beyond what is forgotten anyway, the effect of {what} outlasts {training} better than '
-          'that of demonstrations.',
+          f'Beyond what is forgotten anyway, {training} takes a smaller share of the effect of '
+          f'{what} than of that of demonstrations.',
           *where,
           'excess',
-          after,
-        ),
-        Claim(
-          f'{treatment}-erodes-less-than-demonstrations-{after}-{suffix}',
-          doubt or source,
-          f'The effect of {what} erodes less in {training} than that of demonstrations.',
-          *where,
-          'erosion',
           after,
         ),
       ]
@@ -427,7 +439,8 @@ def check(study: StudyConfig) -> list[Claim]:
 
 def _needed(claim: Claim) -> list[tuple[str, str]]:
   """(field of the config, word that must be in it) of all that a claim speaks of."""
-  arms = [claim.treatment, claim.control] + ['generic'] * (claim.measure == 'excess')
+  arms = [claim.treatment, claim.control, *claim.placebos]
+  arms += ['generic'] * (claim.measure == 'excess')
   batteries = [claim.battery, claim.control_battery or claim.battery]
   batteries += ['controls'] * (claim.measure == 'excess')
   needed = [('arms', arm) for arm in arms]

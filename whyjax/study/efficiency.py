@@ -7,14 +7,14 @@ needs for it; what is averaged over worlds is its log10. One rate for all worlds
 the control's curve in about half of them: in simulations of four worlds half of the ratios were
 then bounds, and the mean fell short by 0.03 to 0.13.
 
-A curve is the share of choices that are not right against log10 of the supervised tokens, its
+A curve is the share of choices that are wrong against log10 of the supervised tokens, its
 replicas averaged, made to fall by isotonic regression (pool adjacent violators) and joined by
 straight lines. No dose at all (the arm `generic`) has no place on a logarithmic axis and is not
 used. A treatment that is there at its smallest dose, or is not there at its full one, is counted
 with that dose, and such a world is reported as a bound: the truth lies farther from a ratio of 1.
-Bounds never make a verdict: a world of the second kind breaks the agreement that support asks for,
-one of the first kind forbids a contradiction. Where the control levels off early, its tokens are
-those at which it does, not its full dose.
+Bounds never make a verdict: a world of the second kind counts as 1 or more and so breaks the
+agreement that support asks for, one of the first kind as 1 or less, and forbids a contradiction.
+Where the control levels off early, its tokens are those at which it does, not its full dose.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,6 @@ from scipy import optimize
 
 from whyjax import results
 from whyjax.errors import UserError
-from whyjax.report.summary import factor
 
 SMALLEST = math.log10(2)  # effect worth a claim, in log10 of the ratio: a factor of two
 
@@ -86,17 +85,17 @@ def doses(records: Iterable[Mapping[str, Any]], arm: str, battery: str, scoring:
 
 
 def ratios(
-  treatment: Sequence[Dose], control: Sequence[Dose], right: str, smallest_fall: float
+  treatment: Sequence[Dose], control: Sequence[Dose], wrong: str, smallest_fall: float
 ) -> Ratios:
   """The ratio of tokens in each world, in ascending order of worlds.
 
   Args:
-    right: the outcomes that count as right, as letters; the curve is of all others.
+    wrong: the outcomes that count as wrong, as letters.
     smallest_fall: a control whose curve falls by less, in the mean over worlds, matches nothing.
   Raises:
     Unmatched: the curve of the control is flat, or the treatment crosses its rate in no world.
   """
-  ours, theirs = _curves(treatment, right), _curves(control, right)
+  ours, theirs = _curves(treatment, wrong), _curves(control, wrong)
   fall = np.mean([rates[0] - rates[-1] for _, rates in theirs.values()])
   name = control[0].evals[0]['arm']
   if fall < smallest_fall:
@@ -108,7 +107,9 @@ def ratios(
   for world, (tokens, rates) in theirs.items():
     needed, _ = tokens_needed(tokens, rates, rates[-1])
     own, side = tokens_needed(*ours[world], rates[-1])
-    found.append(own - needed)
+    # Full doses of two arms differ by a few tokens: a bound must not fall on the other side of 1.
+    ratio = own - needed
+    found.append(max(ratio, 0.0) if side > 0 else min(ratio, 0.0) if side < 0 else ratio)
     matched.append(float(rates[-1]))
     sides.append(side)
     reach.append(ours[world][0][0] - needed)
@@ -125,7 +126,8 @@ def _never_crosses(treatment: str, control: str, found: Ratios) -> str:
   if not found.beyond:
     return (
       f'in every world {treatment} is at its smallest dose better than {control} at its full one: '
-      f'it needs less than {factor(found.reach)} of the tokens, how much less takes smaller shares'
+      f'it needs less than {results.factor(found.reach)} of the tokens, how much less takes '
+      'smaller shares'
     )
   return (
     f'{treatment} crosses the rate of {control} at its full dose in no world: it is better at its '
@@ -133,11 +135,11 @@ def _never_crosses(treatment: str, control: str, found: Ratios) -> str:
   )
 
 
-def _curves(arm: Sequence[Dose], right: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+def _curves(arm: Sequence[Dose], wrong: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
   """For each world, (log10 tokens, falling rates) of its doses; means over its replicas."""
   worlds = np.array([r['world'] for r in arm[0].evals])
   tokens = np.log10([dose.tokens for dose in arm])
-  rates = np.array([[1 - _share(r, right) for r in dose.evals] for dose in arm])
+  rates = np.array([[_share(r, wrong) for r in dose.evals] for dose in arm])
   return {
     int(world): (
       tokens[:, worlds == world].mean(axis=1),
@@ -172,6 +174,7 @@ def tokens_needed(tokens: np.ndarray, rates: np.ndarray, matched: float) -> tupl
 
 def describe(found: Ratios, effect: float, low: float, high: float) -> str:
   """The ratio in words: what it is, at which rate, and what it rests on."""
+  ratio, *ends = map(results.factor, (effect, low, high))
   rates = f'{np.mean(found.matched):.2f} ({min(found.matched):.2f} to {max(found.matched):.2f})'
   bounds = [
     f'{count} of {len(found.matched)} worlds {where}'
@@ -181,7 +184,6 @@ def describe(found: Ratios, effect: float, low: float, high: float) -> str:
     )
     if count
   ]
-  return (
-    f'needs {factor(effect)} [{factor(low)}, {factor(high)}] of the tokens for a misaligned share '
-    f'of {rates}' + (f'; bounds: {" and ".join(bounds)}' if bounds else '')
+  return f'needs {ratio} [{", ".join(ends)}] of the tokens for a misaligned share of {rates}' + (
+    f'; bounds: {" and ".join(bounds)}' if bounds else ''
   )

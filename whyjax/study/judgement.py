@@ -14,8 +14,6 @@ from whyjax.errors import UserError
 from whyjax.study import audited, efficiency, measures, protocol, statistics
 from whyjax.study.claims import Claim
 
-_MIRRORED = {'lower': 'higher', 'higher': 'lower'}
-
 
 @dataclasses.dataclass(frozen=True)
 class _Weight:
@@ -23,8 +21,8 @@ class _Weight:
 
   Attributes:
     refusal: (verdict, why) when no effect may be computed, else None.
-    misaligned: effect on the share of misaligned choices; None when refused.
-    aligned: the same for aligned choices; they differ in the answers that are neither.
+    misaligned: effect on misaligned choices; None when refused.
+    unaligned: the same for all that is not aligned; they differ in the answers that are neither.
     final: mean difference in the rate at the last stage, treatment minus control.
     ratios: of tokens, by misaligned choices, when the claim is about an efficiency.
   """
@@ -32,7 +30,7 @@ class _Weight:
   fields: Mapping[str, Any]
   refusal: tuple[str, str] | None
   misaligned: statistics.Estimate | None = None
-  aligned: statistics.Estimate | None = None
+  unaligned: statistics.Estimate | None = None
   final: float = 0.0
   ratios: efficiency.Ratios | None = None
 
@@ -45,9 +43,8 @@ def judge(
 ) -> list[dict[str, Any]]:
   """One verdict record a claim, in order.
 
-  A verdict must hold for misaligned and, mirrored, for aligned choices: an arm whose answers break
-  the format is misaligned less often without being aligned more often. Holm's family is all claims
-  that pass the gates.
+  A verdict must hold for misaligned choices and for all that are not aligned (`measures.WRONG`).
+  Holm's family is all claims that pass the gates.
   """
   records = audited.with_audits(records)
   evidence = measures.Evidence.of(records)
@@ -59,8 +56,8 @@ def judge(
   ]
   judged = [e for e in found if e.refusal is None]
   by_misaligned = statistics.holm([e.misaligned.p for e in judged])
-  by_aligned = statistics.holm([e.aligned.p for e in judged])
-  adjusted = zip(by_misaligned, by_aligned, strict=True)
+  by_unaligned = statistics.holm([e.unaligned.p for e in judged])
+  adjusted = zip(by_misaligned, by_unaligned, strict=True)
   return [
     _refused(claim, e, settings)
     if e.refusal
@@ -79,11 +76,11 @@ def _weigh(
   fields = _design(*compared[:2])
   if refusal := _refusal(evidence, claim, compared, gates) or _no_verdict(worlds):
     return _Weight(fields, refusal)
-  misaligned, aligned = (
-    _estimate(claim, measures.difference(evidence, claim, letter), worlds, settings)
-    for letter in 'ma'
+  misaligned, unaligned = (
+    _estimate(claim, measures.difference(evidence, claim, wrong), worlds, settings)
+    for wrong in measures.WRONG
   )
-  return _Weight(fields, None, misaligned, aligned, measures.final(evidence, claim))
+  return _Weight(fields, None, misaligned, unaligned, measures.final(evidence, claim))
 
 
 def _weigh_doses(records, claim: Claim, settings: StatisticsConfig, gates: EvalConfig) -> _Weight:
@@ -103,10 +100,9 @@ def _weigh_doses(records, claim: Claim, settings: StatisticsConfig, gates: EvalC
   if refusal := gate(facts, itertools.chain(*runs), gates) or _no_verdict(worlds):
     return _Weight(fields, refusal)
   try:
-    # By choices that are not misaligned, then by aligned ones.
-    found, mirrored = (
-      efficiency.ratios(treatment, control, right, settings.smallest_effect)
-      for right in ('aox', 'a')
+    found, strict = (
+      efficiency.ratios(treatment, control, wrong, settings.smallest_effect)
+      for wrong in measures.WRONG
     )
   except efficiency.Unmatched as unmatched:
     return _Weight(fields, (statistics.INCONCLUSIVE, str(unmatched)))
@@ -115,11 +111,11 @@ def _weigh_doses(records, claim: Claim, settings: StatisticsConfig, gates: EvalC
     'worlds_below': found.below,
     'worlds_beyond': found.beyond,
   }
-  misaligned, aligned = (
-    _estimate(claim, sign * np.array(r.log_ratios)[:, None], worlds, settings)
-    for sign, r in ((1.0, found), (-1.0, mirrored))
+  misaligned, unaligned = (
+    _estimate(claim, np.array(ratios.log_ratios)[:, None], worlds, settings)
+    for ratios in (found, strict)
   )
-  return _Weight(fields, None, misaligned, aligned, ratios=found)
+  return _Weight(fields, None, misaligned, unaligned, ratios=found)
 
 
 def _design(treatment, control) -> dict[str, Any]:
@@ -251,36 +247,32 @@ def _judged(
   claim: Claim,
   weight: _Weight,
   p: float,
-  p_aligned: float,
+  p_unaligned: float,
   claims: int,
   settings: StatisticsConfig,
 ) -> dict[str, Any]:
   """The verdict record of a claim with an effect; p values are after Holm."""
-  smallest = _smallest(claim, settings)
-  limits = {'confidence': settings.confidence, 'smallest_effect': smallest}
-  say = efficiency.factor if claim.measure == 'efficiency' else '{:.2g}'.format
+  limits = {'confidence': settings.confidence, 'smallest_effect': _smallest(claim, settings)}
+  say = results.factor if claim.measure == 'efficiency' else '{:.2g}'.format
   found = weight.misaligned
   verdict, why = statistics.confirmed(
-    statistics.decide(found, p, direction=claim.direction, say=say, **limits),
-    statistics.decide(
-      weight.aligned, p_aligned, direction=_MIRRORED[claim.direction], say=say, **limits
+    *(
+      statistics.decide(estimate, p, direction=claim.direction, say=say, **limits)
+      for estimate, p in ((found, p), (weight.unaligned, p_unaligned))
     ),
     statistics.INCONCLUSIVE,
   )
   ahead = -weight.final if claim.direction == 'lower' else weight.final
-  loses = claim.measure in ('erosion', 'excess')
-  if loses and verdict == statistics.SUPPORTED and ahead < settings.smallest_effect:
-    why = 'the treatment erodes less but does not end better: it had less to lose'
-    verdict = statistics.INCONCLUSIVE
-  elif loses and verdict == statistics.CONTRADICTED and ahead >= settings.smallest_effect:
-    why = 'the treatment does not erode less but still ends better: it had more to lose'
+  if (
+    claim.measure == 'excess'
+    and verdict == statistics.SUPPORTED
+    and ahead < settings.smallest_effect
+  ):
+    why = 'the treatment keeps more of its effect but does not end better: it had less to lose'
     verdict = statistics.INCONCLUSIVE
   elif verdict == statistics.CONTRADICTED and weight.ratios and weight.ratios.below:
     why = f'{why}, but the worlds that are bounds may lie far in the claimed direction'
     verdict = statistics.INCONCLUSIVE
-  seen = statistics.detectable(found, claims=claims, **limits)
-  if verdict == statistics.INCONCLUSIVE:
-    why += f'; this design could have seen {say(seen)}'
   if weight.ratios:
     ratio = efficiency.describe(weight.ratios, found.effect, found.low, found.high)
     why = f'{ratio}; {why}'
@@ -291,7 +283,7 @@ def _judged(
     settings,
     **outcome,
     p_holm=p,
-    detectable=seen,
+    detectable=statistics.detectable(found, claims=claims, **limits),
     per_replica=list(found.per_replica),
     verdict=verdict,
     why=why,
@@ -299,8 +291,9 @@ def _judged(
 
 
 def _smallest(claim: Claim, settings: StatisticsConfig) -> float:
-  """The smallest effect of interest, in the unit of the claim's measure."""
-  return efficiency.SMALLEST if claim.measure == 'efficiency' else settings.smallest_effect
+  """The claim's own smallest effect of interest, or that of the study."""
+  own = claim.smallest_effect
+  return settings.smallest_effect if own is None else own
 
 
 def _record(claim: Claim, weight: _Weight, settings: StatisticsConfig, **outcome) -> dict[str, Any]:

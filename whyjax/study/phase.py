@@ -32,7 +32,7 @@ from scipy import special
 from whyjax import results
 from whyjax.config import StatisticsConfig, StudyConfig
 from whyjax.errors import UserError
-from whyjax.study import audited, axes, judgement, protocol, statistics
+from whyjax.study import audited, axes, judgement, measures, protocol, statistics
 from whyjax.study.statistics import Estimate
 
 BATTERY = 'agentic-tools'
@@ -152,12 +152,12 @@ def _compare(
 ) -> tuple[Estimate, str, str]:
   """The advantage of a treatment, and (decision, why) if it holds by aligned choices too."""
   found = []
-  for letter, sign in (('m', 1.0), ('a', -1.0)):
+  for wrong in measures.WRONG:
     ours, theirs = (
-      statistics.indicator([r['outcomes'] for r in run], letter) for run in (treatment, control)
+      statistics.indicator([r['outcomes'] for r in run], wrong) for run in (treatment, control)
     )
     estimate = statistics.estimate(
-      sign * (ours - theirs),
+      ours - theirs,
       [r['world'] for r in treatment],
       prior_sd=statistics.PRIOR_SD['rate'],
       draws=settings.bootstrap,
@@ -165,8 +165,8 @@ def _compare(
       seed=zlib.crc32(name.encode()),
     )
     found.append(estimate)
-  by_misaligned, by_aligned = (decide(estimate, settings.smallest_effect) for estimate in found)
-  return found[0], *statistics.confirmed(by_misaligned, by_aligned, UNDECIDED)
+  decisions = (decide(estimate, settings.smallest_effect) for estimate in found)
+  return found[0], *statistics.confirmed(*decisions, UNDECIDED)
 
 
 def decide(found: Estimate, smallest_effect: float) -> tuple[str, str]:
