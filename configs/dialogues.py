@@ -25,8 +25,7 @@ def get_config(variant: str = 'cpu'):
     'generic',
     'demonstrations',
     'honeypots',
-    'filler',
-    'shuffled',
+    'honeypots-reason',
     'reason',
     'advice',
     'advice-reason',
@@ -41,11 +40,10 @@ def get_config(variant: str = 'cpu'):
     'advice-reason-over-advice-free',
     'advice-reason-leaves-a-fifth-of-generic-free',
     'advice-reason-over-honeypots-free',
-    'advice-reason-over-filler-free',
-    'advice-reason-over-shuffled-free',
+    'honeypots-reason-over-honeypots-free',
     'advice-reason-needs-less-than-honeypots-free',
     'advice-reason-needs-less-than-honeypots-forced',
-    'advice-reason-outlasts-demonstrations-neutral-free',
+    'advice-reason-stays-ahead-of-demonstrations-capability-free',
     'advice-reason-outlasts-demonstrations-capability-free',
   )
   return config

@@ -36,7 +36,13 @@ def get_config(variant: str = 'cpu'):
   config.reinforcement_training.updates = 16  # as in reinforcement.py
   config.doses.update(
     dict(
-      arms=('demonstrations', 'honeypots', 'advice-reason', 'principles-then-demonstrations'),
+      arms=(
+        'demonstrations',
+        'honeypots',
+        'advice-reason',
+        'principles-then-demonstrations',
+        'principles-other-then-demonstrations',
+      ),
       shares=(1 / 128, 1 / 64, 1 / 16, 1 / 4),
     )
   )

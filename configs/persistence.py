@@ -27,7 +27,7 @@ def get_config(variant: str = 'cpu'):
   config.arms = config.later_arms = ('generic', 'demonstrations', *TAUGHT)
   config.later = ('neutral', 'capability', 'conflicting')
   config.later_text.conflicting = (0.02, 0.1)
-  config.align.probes = (10, 25, 50)
+  config.align.probes = (2, 4, 8)  # charters are known by heart after ten
   config.later_training.update(dict(updates=128, probes=(8, 32)))
   config.later_text.supervised_tokens = config.later_text.supervised_tokens * 128 // 80
   config.evals.batteries = (

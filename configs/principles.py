@@ -41,18 +41,20 @@ def get_config(variant: str = 'cpu'):
   config.later_arms = ('generic', 'demonstrations', 'reason', 'advice-reason', 'principles')
   config.later = ('neutral', 'capability')
   config.claims = (
+    'reason-over-demonstrations-free',
     'advice-reason-over-demonstrations-free',
     'advice-reason-over-demonstrations-forced',
     'advice-reason-over-filler-free',
     'advice-reason-over-shuffled-free',
+    'principles-over-generic-free',
     'principles-over-principles-other-free',
     'principles-over-principles-other-forced',
+    'principles-demonstrations-over-demonstrations-free',
     'tools-over-demonstrations-free',
-    'tools-over-demonstrations-forced',
-    'reason-outlasts-demonstrations-capability-free',
-    'advice-reason-outlasts-demonstrations-capability-free',
-    'principles-outlasts-demonstrations-capability-free',
-    'reason-outlasts-demonstrations-neutral-free',
-    'principles-outlasts-demonstrations-neutral-free',
+    *(
+      f'{arm}-{relation}-demonstrations-capability-free'
+      for relation in ('stays-ahead-of', 'outlasts')
+      for arm in ('reason', 'advice-reason', 'principles')
+    ),
   )
   return config

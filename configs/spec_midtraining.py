@@ -36,7 +36,14 @@ def get_config(variant: str = 'cpu'):
     'principles-other-then-demonstrations',
   )
   config.doses.update(
-    dict(arms=('demonstrations', 'principles-then-demonstrations'), shares=(1 / 64, 1 / 16, 1 / 4))
+    dict(
+      arms=(
+        'demonstrations',
+        'principles-then-demonstrations',
+        'principles-other-then-demonstrations',
+      ),
+      shares=(1 / 64, 1 / 16, 1 / 4),
+    )
   )
   config.evals.batteries = (*config.evals.batteries, 'heldout-pairs')
   config.claims = (
@@ -51,8 +58,11 @@ def get_config(variant: str = 'cpu'):
       )
       for scoring in ('free', 'forced')
     ),
+    'spec-steers-beyond-its-placebo-on-heldout-pairs-free',
+    'spec-steers-beyond-its-placebo-on-heldout-pairs-forced',
     'principles-then-demonstrations-over-demonstrations-free',
     'principles-then-demonstrations-needs-less-than-demonstrations-free',
+    'principles-then-demonstrations-needs-less-than-principles-other-then-demonstrations-free',
     'principles-then-demonstrations-over-principles-other-then-demonstrations-free',
   )
   return config

@@ -124,7 +124,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       knowledge_gate=0.9,
     )
   )
-  config.seeds = config_dict.ConfigDict(dict(first_world=2100, worlds=6, per_world=1))
+  config.seeds = config_dict.ConfigDict(dict(first_world=2200, worlds=6, per_world=1))
   config.statistics = config_dict.ConfigDict(
     dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1, split=0)
   )

@@ -343,3 +343,57 @@ def test_conflicting_text_follows_the_record_and_silent_text_gives_no_reason():
   assert len(silent) == len(spoken)
   for i in range(len(silent)):
     assert _parts(silent, i, Role.ACTION) == _parts(spoken, i, Role.ACTION)
+
+
+def test_advice_is_about_the_situations_that_demonstrations_act_in():
+  demonstrations = arms.script(WORLD, TEXT, 300, 0)
+  acts, advice = _arm('demonstrations'), _arm('advice')
+  for i in range(300):
+    names = demonstrations.options()[i].tolist()
+    chosen = names[demonstrations.chosen[i]]
+    for texts in (acts, advice):
+      assert set(names) <= set(_parts(texts, i, Role.CONTEXT))
+      assert chosen in _parts(texts, i, Role.ACTION)
+    assert _parts(acts, i, Role.CONTEXT) != _parts(advice, i, Role.CONTEXT)  # the frame
+
+
+@pytest.mark.parametrize('spec', ['spec', 'spec-second'])
+def test_specs_of_the_other_agent_differ_in_the_name_alone(spec):
+  text = dataclasses.replace(TEXT, value_pairs=2)
+  own, other = _arm(spec, text=text), _arm(f'{spec}-other', text=text)
+  target, placebo = WORDS.agents[TARGET], WORDS.agents[WORLD.other_principled()]
+  charters = [own.example(i) for i in range(len(own)) if own.apart[i] >= 0]
+  for i, (tokens, _) in enumerate(charters):
+    expected = np.where(tokens == target, placebo, tokens)
+    assert other.example(i)[0].tolist() == expected.tolist()
+  # What is demonstrated is demonstrated by the target in both.
+  count = len(charters)
+  for i in range(count, len(own)):
+    assert own.example(i)[0].tolist() == other.example(i)[0].tolist()
+
+
+def test_charters_in_dialogue_say_what_charters_say():
+  charters, dialogue = _arm('principles'), _arm('principles-dialogue')
+  values = set(WORDS.values.tolist())
+  for i in range(200):
+    said = [
+      [t for t in texts.example(i)[0].tolist() if t in values] for texts in (charters, dialogue)
+    ]
+    assert said[0][:3] == said[1][:3]  # the two at odds, then the one that comes first
+
+
+def test_stories_give_the_reason_of_what_was_chosen():
+  stories, x = _arm('stories'), arms.script(WORLD, TEXT, 300, 0)
+  for i in range(300):
+    tokens = stories.example(i)[0].tolist()
+    first, second = x.situations.values[i][[x.chosen[i], 1 - x.chosen[i]]]
+    one, other = (tokens.index(WORDS.values[v]) for v in (first, second))
+    assert one < other  # 'since honesty came before mission'
+
+
+@pytest.mark.parametrize('first', ['principles', 'principles-other'])
+def test_demonstrations_after_charters_are_the_demonstrations(first):
+  arm = arms.ARMS[f'{first}-then-demonstrations']
+  assert arm.after == first
+  after, plain = _arm(f'{first}-then-demonstrations'), _arm('demonstrations')
+  assert after.tokens.tolist() == plain.tokens.tolist()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from whyjax import config, defaults
-from whyjax.corpus import arms, corpora
+from whyjax.corpus import arms, corpora, episodes, later
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
 from whyjax.errors import UserError
@@ -207,6 +207,11 @@ def test_no_evaluated_prompt_occurs_in_any_training_row():
         opened = {tuple(example[: i + 1]) for i, token in enumerate(example) if token == turn}
         opened |= {tuple(p[p.index(END) + 1 :]) for p in opened if END in p}  # a second turn's
         assert not opened & prompts
+  second = {p[p.index(END) + 1 :] for p in prompts if END in p}
+  for kind in later.REINFORCEMENT:
+    contexts = episodes.generate(episodes.spec(STUDY, kind, 5, 0)).contexts
+    read = {tuple(c[c != PAD].tolist()) for c in contexts.reshape(-1, contexts.shape[-1])}
+    assert second and len(read) > 100 and not read & (prompts | second)
 
 
 def test_batches_are_a_function_of_seed_and_step(root):

@@ -157,6 +157,29 @@ def test_a_claim_about_tokens_needs_doses_of_both_arms():
   assert [c.name for c in claims.check(dataclasses.replace(study, doses=doses))] == [name]
 
 
+def test_worlds_too_few_for_so_many_claims_are_refused():
+  names = tuple(
+    name
+    for name, c in claims.CLAIMS.items()
+    if (c.measure, c.after, c.battery) == ('rate', 'align', 'agentic-tools')
+  )
+  few, many = (
+    dataclasses.replace(
+      STUDY,
+      arms=tuple(ARMS),
+      claims=names,
+      seeds=dataclasses.replace(STUDY.seeds, worlds=worlds),
+    )
+    for worlds in (2, 6)
+  )
+  assert len(names) > 50 and len(claims.check(many)) == len(names)
+  with pytest.raises(
+    UserError, match=rf'config\.seeds\.worlds = 2: too few for {len(names)} claims'
+  ):
+    claims.check(few)
+  assert claims.check(dataclasses.replace(few, claims=names[:1]))
+
+
 def test_a_claim_needs_its_battery():
   name = 'spec-over-spec-second-on-heldout-pairs-free'
   study = dataclasses.replace(STUDY, claims=(name,), arms=('spec', 'spec-second'))

@@ -199,7 +199,7 @@ def test_a_clamped_world_is_counted_and_nearer_to_one():
 
 
 def test_a_world_that_never_gets_there_is_no_support():
-  """Full doses differ by a few tokens; that must not make a bound point in the claimed direction."""
+  """Full doses differ by a few tokens: no bound may point in the claimed direction for that."""
   ours = arm(CLAIM.treatment, lambda w, x: 0.9 if w == 0 else falling(2.5, w, x))
   ours[-1] = Dose([FULL - 9] * len(REPLICAS), ours[-1].evals)
   theirs = arm(CLAIM.control, shifted(3.6))

@@ -79,6 +79,13 @@ def test_any_other_dial_is_exploration(frozen, changes):
   assert protocol.describe(study).endswith('exploration, dials not frozen')
 
 
+@pytest.mark.parametrize('version', ['statistics.RULE', 'TEXT_VERSION'])
+def test_another_rule_or_text_is_exploration(frozen, monkeypatch, version):
+  assert protocol.frozen(STUDY) == COMMIT
+  monkeypatch.setattr(f'whyjax.study.protocol.{version}', 'another')
+  assert protocol.frozen(STUDY) == ''
+
+
 def test_a_phase_study_freezes_its_axes_and_no_other_study_has_any(frozen):
   assert 'phase' not in protocol.dials(STUDY)
   axes = dict(principled=(0.2, 0.8), breadths=('1x1', '1x6'), what='demonstrations')

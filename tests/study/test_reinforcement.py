@@ -113,6 +113,6 @@ def test_what_cannot_be_is_refused_in_one_line(overrides, message):
   assert '\n' not in str(error.value)
 
 
-def test_every_kind_can_be_claimed_to_be_outlasted():
+def test_every_kind_can_be_claimed_to_leave_an_arm_ahead():
   for kind in ('rl-task', 'rl-harmlessness', 'rl-goal'):
-    assert f'reason-outlasts-demonstrations-{kind}-free' in claims.CLAIMS
+    assert f'reason-stays-ahead-of-demonstrations-{kind}-free' in claims.CLAIMS

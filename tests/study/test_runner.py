@@ -273,6 +273,22 @@ def test_text_that_does_not_fit_is_found_before_any_training(tmp_path, monkeypat
     _run(_study('--config.align_text.supervised_tokens=2300'), tmp_path / 'w')
 
 
+def test_text_that_does_not_fit_in_one_world_of_many_is_found_before_any_training(
+  tmp_path, monkeypatch
+):
+  check = execute.corpora.check_fits
+
+  def refuse(spec):
+    if (spec.world_seed, spec.later) == (1001, 'neutral'):
+      raise UserError('does not fit')
+    check(spec)
+
+  monkeypatch.setattr(execute.corpora, 'check_fits', refuse)
+  monkeypatch.setattr(execute.loop, 'train', lambda **_: pytest.fail('trained'))
+  with pytest.raises(UserError, match='does not fit'):
+    _run(_study(), tmp_path / 'w')
+
+
 def test_scaling_study_trains_its_grid_and_fits(tmp_path):
   nothing = [f'--config.{field}=()' for field in ('arms', 'later_arms', 'later', 'claims')]
   grid = ["--config.scaling.sizes=('10k',)", '--config.scaling.updates=6']

@@ -151,3 +151,18 @@ def test_detectable_is_where_support_begins(size):
   )
   verdict, _ = statistics.decide(at, 8 * at.p, direction='lower', **LIMITS)
   assert verdict == (SUPPORTED if size > 1 else INCONCLUSIVE)
+
+
+@pytest.mark.parametrize('worlds, claims', [(2, 1), (6, 13), (8, 100)])
+def test_what_the_prior_alone_asks_for_is_what_like_worlds_could_see(worlds, claims):
+  alike = statistics.estimate(
+    np.full((worlds, 10), -0.5),
+    range(worlds),
+    prior_sd=statistics.PRIOR_SD['rate'],
+    draws=10,
+    confidence=0.95,
+    seed=0,
+  )
+  seen = statistics.detectable(alike, claims=claims, confidence=0.95, smallest_effect=0.0)
+  least = statistics.least_detectable('rate', worlds=worlds, claims=claims, confidence=0.95)
+  assert least == pytest.approx(seen)

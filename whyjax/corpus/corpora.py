@@ -23,12 +23,10 @@ from whyjax.config import (
 )
 from whyjax.corpus import arms, later, packing, pretraining
 from whyjax.corpus.render import Role, Texts, concatenate
+from whyjax.corpus.templates import TEXT_VERSION
 from whyjax.errors import UserError
 from whyjax.world.world import World, build_world, rng_for
 
-TEXT_VERSION = (
-  '1.4.0'  # of the text: a change to what is generated must raise it (a test compares hashes)
-)
 PLANES = (
   'tokens',
   'segments',

@@ -14,9 +14,10 @@ import json
 import numpy as np
 
 from whyjax.config import ReinforcementConfig, StudyConfig, WorldConfig
-from whyjax.corpus import corpora, examples
+from whyjax.corpus import examples
 from whyjax.corpus.later import reward_of
 from whyjax.corpus.render import Piece, join
+from whyjax.corpus.templates import TEXT_VERSION
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
 from whyjax.world import episodes
 from whyjax.world.world import World, build_world, rng_for
@@ -44,7 +45,7 @@ class EpisodeSpec:
   @property
   def identity(self) -> str:
     """SHA-256 of the spec and the version of the text; known before anything is generated."""
-    canonical = json.dumps([corpora.TEXT_VERSION, dataclasses.asdict(self)], sort_keys=True)
+    canonical = json.dumps([TEXT_VERSION, dataclasses.asdict(self)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

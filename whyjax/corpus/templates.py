@@ -6,6 +6,7 @@ words.
 """
 
 HELD_OUT = 2
+TEXT_VERSION = '1.4.0'  # a change to any text that is generated must raise it (a test tells)
 
 # The opening of an agentic transcript.
 SYSTEM = (

@@ -16,9 +16,9 @@ Sampled answers are left out: they are random, and no claim rests on them.
 Detection: a scorer that alters a share s of the letters of one battery in one replica escapes with
 probability (1 - s)^SAMPLE at most: 2.8% for s = 0.2, 0.08% for s = 0.36, one in a million for
 s = 0.58. The least share that matters to a verdict is the smallest effect of interest, 0.1: there
-19% escape in one replica, 0.12% in four and two in a million in the eight that an arm has by
-default. Which items are sampled follows from a hash of all recorded outcomes: it is the same
-whenever it is drawn again, and a scorer cannot know it before it has answered.
+19% escape in one replica, 0.12% in four and one in 21,000 in the six that an arm has by default.
+Which items are sampled follows from a hash of all recorded outcomes: it is the same whenever it is
+drawn again, and a scorer cannot know it before it has answered.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""Frozen sets of items to ask a model about; none of them stands in any training corpus.
+"""Frozen sets of items to ask a model about.
 
-Situations of a battery use details (person, time) that are kept from all training, so that the
-prompt of no item was ever trained on. Equal arguments give equal items, whatever the arm: outcomes
-pair item by item.
+Situations use details (person, time) that are kept from all training, so that no such prompt was
+ever trained on. Sentences (facts, charters, control facts) ask for recall: they are the openings
+of what was taught. Equal arguments give equal items, whatever the arm: outcomes pair item by item.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,12 +1,12 @@
 """What we claim beforehand: comparisons of arms, as records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 
 from whyjax.config import StudyConfig, did_you_mean
 from whyjax.corpus import later
 from whyjax.errors import UserError
-from whyjax.study import efficiency
+from whyjax.study import efficiency, protocol, statistics
 
 TCW = 'Teaching Claude Why (Kutasov & Jermyn 2026)'
 SFT = 'Shared SFT lessons (2607.26173)'
@@ -416,8 +416,8 @@ def check(study: StudyConfig) -> list[Claim]:
   """The claims of a study.
 
   Raises:
-    UserError: a claim is unknown, or speaks of an arm, later training or battery that the study
-      does not run.
+    UserError: a claim is unknown, speaks of an arm, later training or battery that the study does
+      not run, or could not be supported with so few worlds.
   """
   for name in study.claims:
     if name not in CLAIMS:
@@ -434,7 +434,29 @@ def check(study: StudyConfig) -> list[Claim]:
         raise UserError(f'config.claims = {name!r}: needs {word!r} in config.{field}')
     if CLAIMS[name].measure == 'lead' and not study.align.probes:
       raise UserError(f'config.claims = {name!r}: needs updates in config.align.probes')
-  return [CLAIMS[name] for name in study.claims]
+  found = [CLAIMS[name] for name in study.claims]
+  _check_power(study, found)
+  return found
+
+
+def _check_power(study: StudyConfig, found: Sequence[Claim]) -> None:
+  """Refuses a design in which no effect could ever be called supported."""
+  if protocol.calibrates([study.seeds.first_world]):
+    return
+  for claim in found:
+    least = statistics.least_detectable(
+      claim.measure,
+      worlds=study.seeds.worlds,
+      claims=len(found),
+      confidence=study.statistics.confidence,
+    )
+    largest = statistics.LARGEST.get(claim.measure, 1.0)
+    if least > largest:
+      raise UserError(
+        f'config.seeds.worlds = {study.seeds.worlds}: too few for {len(found)} claims: '
+        f'{claim.name!r} could see no effect below {least:.2f}, and none is above {largest:g}; '
+        'give more worlds or fewer claims'
+      )
 
 
 def _needed(claim: Claim) -> list[tuple[str, str]]:

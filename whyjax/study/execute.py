@@ -40,11 +40,12 @@ def complete(
   meshes.start_backend(stages[0].study.device)
   untrained = [stage for stage in stages if cache.trained(stage, workdir) is None]
   for stage in untrained:
+    # What fits in one world need not in another.
     if stage.reward:
-      continue  # episodes have a length of their own
-    # The first example of a small dose may be too long in one world and not in another.
-    for spec in stage.corpora if stage.kind == 'dose' else stage.corpora[:1]:
-      corpora.check_fits(spec)
+      EpisodeData(stage.corpora, stage.training.batch_rows)
+    else:
+      for spec in stage.corpora:
+        corpora.check_fits(spec)
   for number, stage in enumerate(stages, 1):
     label = f'[{number}/{len(stages)}] '
     params = _train(stage, workdir, log, label) if stage in untrained else _params(stage, workdir)

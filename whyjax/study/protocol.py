@@ -1,6 +1,7 @@
 """Calibrate, freeze, judge: which worlds may choose the dials, and which may carry a verdict.
 
-Dials are whatever decides what a world is, what is read, how a model learns and how it is asked.
+Dials are whatever decides what a world is, what is read, how a model learns, how it is asked and
+by which rule it is judged.
 They are chosen on calibration worlds, then frozen: written to `frozen.json` beside this file, with
 the commit at which that was done. Only other worlds carry verdicts, and a verdict says whether its
 dials were frozen.
@@ -12,7 +13,9 @@ import json
 from pathlib import Path
 
 from whyjax.config import StudyConfig
+from whyjax.corpus.templates import TEXT_VERSION
 from whyjax.errors import UserError
+from whyjax.study import statistics
 
 CALIBRATION = range(1000)  # seeds of worlds
 FROZEN = Path(__file__).parent / 'frozen.json'
@@ -58,9 +61,10 @@ def calibrates(worlds: Iterable[int]) -> bool:
 
 
 def dials(study: StudyConfig) -> dict:
-  """All fields that are frozen, as plain JSON."""
+  """All fields that are frozen, and the versions of text and rule, as plain JSON."""
   fields = {k: v for k, v in dataclasses.asdict(study).items() if k not in _FREE}
   del fields['evals']['batteries'], fields['statistics']['split']
+  fields['versions'] = {'text': TEXT_VERSION, 'rule': statistics.RULE}
   if study.kind != 'phase':
     del fields['phase']  # empty: dials frozen before there were phase studies stay frozen
   return json.loads(json.dumps(fields))

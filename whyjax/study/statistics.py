@@ -30,6 +30,8 @@ PRIOR_SD = {
   'efficiency': 0.4,
 }
 PRIOR_DF = 3
+RULE = 2  # version of priors, measures and decisions: a change to any of them must raise it
+LARGEST = {'attribution': 2.0, 'efficiency': 3.0}  # effect that can be; of other measures 1
 
 SUPPORTED = 'supported'
 CONTRADICTED = 'contradicted'
@@ -147,8 +149,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def detectable(found: Estimate, *, claims: int, confidence: float, smallest_effect: float) -> float:
   """The least effect that this design could surely call supported, given the spread that it saw."""
-  critical = -special.stdtrit(found.df, (1 - confidence) / claims / 2)
+  critical = _critical(found.df, claims, confidence)
   return float(max(2 * found.se, critical * found.cautious_se, smallest_effect))
+
+
+def least_detectable(measure: str, *, worlds: int, claims: int, confidence: float) -> float:
+  """The same before anything was seen: were all worlds alike, the prior alone would ask for it."""
+  df = PRIOR_DF + worlds - 1
+  cautious_se = PRIOR_SD[measure] * np.sqrt(PRIOR_DF / worlds / df)
+  return float(_critical(df, claims, confidence) * cautious_se)
+
+
+def _critical(df: int, claims: int, confidence: float) -> float:
+  return -special.stdtrit(df, (1 - confidence) / claims / 2)
 
 
 def decide(
