@@ -5,11 +5,10 @@ some examples in which the target acts by its old record. All are asked on the w
 doses in powers of four, and the erosion of each is judged beyond what that training forgets of
 control facts anyway. On the way through alignment they are asked what they know and how they act.
 
-Result (worlds 2100-2105, dials frozen at 0d9ef37, docs/experiments.md): after background text and
-tasks, arms with reasons keep most of what they had (.12 and .25 misaligned, demonstrations .57 and
-.73); that they lose less than they forget is not shown. 2% of conflicting examples end every
-effect: contradicted, that reasons outlast them. Charters are known before they are acted on:
-supported. That arms stay ahead was added after this run and is not judged yet.
+Result (worlds 2100-2105, an earlier rule, docs/experiments.md): after background text and tasks,
+arms with reasons keep most of what they had (.12 and .25 misaligned, demonstrations .57 and .73);
+2% of conflicting examples end every effect. No verdict: the measures were mended after these worlds
+were seen, and wait for 2200 and up.
 Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/persistence.py
 """

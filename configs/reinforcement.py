@@ -11,8 +11,7 @@ The dose is 16 updates: on calibration worlds 0 and 1 twice as many took every a
 Result (worlds 2100-2105, dials frozen at a8680d7, docs/experiments.md): the reward for tasks moves
 nothing; that for harmlessness takes every arm, and background text too, to .06 or less
 free-running; that for the goal takes demonstrations to .93, charters to 1.00, reasons to .70 in the
-same updates. That effects outlast it beyond forgetting is inconclusive; that arms stay ahead was
-added after this run and is not judged yet.
+same updates. No verdict: the measures were mended after these worlds were seen.
 Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
 Command: python -m whyjax.main --config=configs/reinforcement.py
 """
