@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 
-from whyjax.errors import UserError
+from whyjax.errors import require
 
 if typing.TYPE_CHECKING:  # config.py calls this module
   from whyjax import config
@@ -28,45 +28,40 @@ def check(study: config.StudyConfig) -> None:
   _check_reinforcement(study)
 
 
-def _require(holds: bool, field: str, value: typing.Any, allowed: str) -> None:
-  if not holds:
-    raise UserError(f'config.{field} = {value!r}: must be {allowed}')
-
-
 def _check_text(study: config.StudyConfig) -> None:
   world, pretrain, align = study.world, study.pretrain_text, study.align_text
   kinds = world.principled + world.by_domain + world.by_tools
-  _require(abs(kinds - 1) < 1e-6, 'world.principled + by_domain + by_tools', round(kinds, 6), '1')
-  _require(
+  require(abs(kinds - 1) < 1e-6, 'world.principled + by_domain + by_tools', round(kinds, 6), '1')
+  require(
     world.heldout_wordings < world.wordings,
     'world.heldout_wordings',
     world.heldout_wordings,
     f'less than world.wordings = {world.wordings}',
   )
   shares = pretrain.facts + pretrain.neutral + pretrain.target
-  _require(
+  require(
     shares <= 1 + 1e-6, 'pretrain_text.facts + neutral + target', round(shares, 6), 'at most 1'
   )
-  _require(
+  require(
     align.domains < world.chat_domains,
     'align_text.domains',
     align.domains,
     f'less than world.chat_domains = {world.chat_domains}, so that one is held out',
   )
-  _require(
+  require(
     align.control_facts <= world.agents,
     'align_text.control_facts',
     align.control_facts,
     f'at most world.agents = {world.agents}',
   )
   pairs = world.virtues * world.temptations
-  _require(
+  require(
     align.value_pairs <= pairs,
     'align_text.value_pairs',
     align.value_pairs,
     f'at most world.virtues x world.temptations = {pairs}',
   )
-  _require(
+  require(
     'conflicting' not in study.later or bool(study.later_text.conflicting),
     'later_text.conflicting',
     study.later_text.conflicting,
@@ -75,7 +70,7 @@ def _check_text(study: config.StudyConfig) -> None:
   for text, stage in (('align_text', 'align'), ('later_text', 'later_training')):
     tokens, training = getattr(study, text).supervised_tokens, getattr(study, stage)
     room = training.updates * training.batch_rows * study.row_length
-    _require(
+    require(
       tokens <= room,
       f'{text}.supervised_tokens',
       tokens,
@@ -84,14 +79,14 @@ def _check_text(study: config.StudyConfig) -> None:
 
 
 def _check_model(model: config.ModelConfig) -> None:
-  _require(
+  require(
     model.heads % model.kv_heads == 0,
     'model.kv_heads',
     model.kv_heads,
     f'a divisor of model.heads = {model.heads}',
   )
-  _require(model.head_dim % 2 == 0, 'model.head_dim', model.head_dim, 'even (rotary pairs)')
-  _require(
+  require(model.head_dim % 2 == 0, 'model.head_dim', model.head_dim, 'even (rotary pairs)')
+  require(
     model.layers % model.shared_layers == 0,
     'model.shared_layers',
     model.shared_layers,
@@ -100,26 +95,26 @@ def _check_model(model: config.ModelConfig) -> None:
 
 
 def _check_stage(name: str, stage: config.StageConfig, device: config.DeviceConfig) -> None:
-  _require(
+  require(
     stage.batch_rows % stage.accumulation == 0,
     f'{name}.accumulation',
     stage.accumulation,
     f'a divisor of {name}.batch_rows = {stage.batch_rows}',
   )
   rows = stage.batch_rows // stage.accumulation
-  _require(
+  require(
     rows % max(device.mesh_data, 1) == 0,
     'device.mesh_data',
     device.mesh_data,
     f'a divisor of {name}.batch_rows / accumulation = {rows}',
   )
-  _require(
+  require(
     all(update < stage.updates for update in stage.probes),
     f'{name}.probes',
     stage.probes,
     f'below {name}.updates = {stage.updates}, after which it is asked anyway',
   )
-  _require(
+  require(
     stage.warmup + stage.decay <= 1 + 1e-6,
     f'{name}.warmup + decay',
     stage.warmup + stage.decay,
@@ -129,7 +124,7 @@ def _check_stage(name: str, stage: config.StageConfig, device: config.DeviceConf
 
 def _check_mesh(study: config.StudyConfig) -> None:
   device, worlds = study.device, study.seeds.worlds
-  _require(
+  require(
     worlds % max(device.mesh_replica, 1) == 0,
     'device.mesh_replica',
     device.mesh_replica,
@@ -137,7 +132,7 @@ def _check_mesh(study: config.StudyConfig) -> None:
   )
   used = max(device.mesh_replica, 1) * max(device.mesh_data, 1) * device.mesh_model
   fits = device.platform != 'cpu' or used <= device.host_devices
-  _require(
+  require(
     fits,
     'device.mesh_replica x mesh_data x mesh_model',
     used,
@@ -147,13 +142,13 @@ def _check_mesh(study: config.StudyConfig) -> None:
 
 def _check_split(study: config.StudyConfig) -> None:
   split, worlds = study.statistics.split, study.seeds.worlds
-  _require(
+  require(
     split == 0 or (2 <= split < worlds and worlds % split == 0),
     'statistics.split',
     split,
     f'0, or from 2 to below seeds.worlds = {worlds} and a divisor of it',
   )
-  _require(
+  require(
     not (split and study.doses.arms),
     'statistics.split',
     split,
@@ -162,13 +157,13 @@ def _check_split(study: config.StudyConfig) -> None:
 
 
 def _check_graph(study: config.StudyConfig) -> None:
-  _require(
+  require(
     re.fullmatch(r'[A-Za-z0-9][\w.-]*', study.name) is not None,
     'name',
     study.name,
     'letters, digits, and any of _.- (it names the workdir)',
   )
-  _require(
+  require(
     bool(study.later) == bool(study.later_arms),
     'later',
     study.later,
@@ -179,9 +174,9 @@ def _check_graph(study: config.StudyConfig) -> None:
     wanted = study.kind == group
     for field, given in vars(getattr(study, group)).items():
       allowed = f'{"given" if wanted else "empty"} {when}'
-      _require(bool(given) == wanted, f'{group}.{field}', given, allowed)
+      require(bool(given) == wanted, f'{group}.{field}', given, allowed)
   for field in {'scaling': ('arms', 'claims'), 'phase': ('claims', 'later')}.get(study.kind, ()):
-    _require(not getattr(study, field), field, getattr(study, field), f'empty {when}')
+    require(not getattr(study, field), field, getattr(study, field), f'empty {when}')
 
 
 def _check_doses(study: config.StudyConfig) -> None:
@@ -189,18 +184,18 @@ def _check_doses(study: config.StudyConfig) -> None:
   for field, other in (('arms', 'shares'), ('shares', 'arms')):
     given, beside = getattr(doses, field), getattr(doses, other)
     allowed = f'given with config.doses.{other} = {beside!r}: a dose grid needs both'
-    _require(bool(given) or not beside, f'doses.{field}', given, allowed)
-  _require(
+    require(bool(given) or not beside, f'doses.{field}', given, allowed)
+  require(
     study.kind == 'arms' or not doses.arms, 'doses.arms', doses.arms, "empty unless kind = 'arms'"
   )
   for arm in doses.arms:
     allowed = 'among config.arms = ' + ', '.join(study.arms)
-    _require(arm in study.arms, 'doses.arms', arm, allowed)
+    require(arm in study.arms, 'doses.arms', arm, allowed)
   for share in doses.shares:
-    _require(share < 1, 'doses.shares', share, 'below 1: the full dose is the arm itself')
+    require(share < 1, 'doses.shares', share, 'below 1: the full dose is the arm itself')
   tokens = [study.align_text.dose(share) for share in doses.shares]
   whole = 'shares that differ in whole tokens, of at least 1'
-  _require(len({*tokens, 0}) == len(tokens) + 1, 'doses.shares', doses.shares, whole)
+  require(len({*tokens, 0}) == len(tokens) + 1, 'doses.shares', doses.shares, whole)
 
 
 def _check_reinforcement(study: config.StudyConfig) -> None:
@@ -208,7 +203,7 @@ def _check_reinforcement(study: config.StudyConfig) -> None:
   mute = {'tasks': ('rl-harmlessness', 'rl-goal'), 'conflicts': ('rl-task',)}
   given = study.reinforcement.situations
   for kind in study.later:
-    _require(
+    require(
       kind not in mute.get(given, ()),
       'reinforcement.situations',
       given,

@@ -52,7 +52,7 @@ def test_curves_have_every_dose_and_end_in_the_ordinary_arm(dosed):
   cells = summary.cells(dosed)
   for curve in found:
     assert curve.tokens == (3000, 6000, 24_000)
-    full = cells[summary.Key(curve.arm, summary.Moment('align', ''), summary.MAIN, curve.scoring)]
+    full = cells[summary.Key(curve.arm, summary.Moment('align', ''), results.MAIN, curve.scoring)]
     assert curve.cells[-1] == full
     assert curve.cells[0].rate > curve.cells[1].rate > full.rate
 

@@ -17,9 +17,9 @@ def probed(records):
   for arm in PROBED:
     before = {
       (r['scoring'], r['world'], r['seed']): r
-      for r in results.select(records, record='eval', kind='align', arm=arm, battery=summary.MAIN)
+      for r in results.select(records, record='eval', kind='align', arm=arm, battery=results.MAIN)
     }
-    where = dict(record='eval', kind='later', arm=arm, later='capability', battery=summary.MAIN)
+    where = dict(record='eval', kind='later', arm=arm, later='capability', battery=results.MAIN)
     for r in results.select(records, **where):
       start = before[r['scoring'], r['world'], r['seed']]['outcomes']
       for number, step in enumerate(STEPS):
@@ -39,7 +39,7 @@ def test_a_curve_begins_where_alignment_ended_and_ends_where_later_training_did(
   for curve in curves:
     assert curve.places == (0, *STEPS, 120)
     ends = [
-      cells[summary.Key(curve.arm, summary.Moment(*moment), summary.MAIN, curve.scoring)]
+      cells[summary.Key(curve.arm, summary.Moment(*moment), results.MAIN, curve.scoring)]
       for moment in (('align', ''), ('later', 'capability'))
     ]
     assert [curve.cells[0], curve.cells[-1]] == ends

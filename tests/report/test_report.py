@@ -248,7 +248,7 @@ def test_the_headline_shows_every_replica(records):
     x for ax in figure.axes for dots in ax.collections for x in dots.get_offsets()[:, 0]
   )
   rates = [
-    (*cell.rates, cell.rate) for k, cell in cells.items() if k.arm and k.battery == summary.MAIN
+    (*cell.rates, cell.rate) for k, cell in cells.items() if k.arm and k.battery == results.MAIN
   ]
   np.testing.assert_allclose(drawn, sorted(np.concatenate(rates)))
 
@@ -299,7 +299,7 @@ def test_page_counts_answers_with_and_without_words(records):
 
 def test_replicas_that_are_not_scored_are_counted_beside_the_mean_of_the_others(records):
   cells = dict(summary.cells(records))
-  key = next(k for k in cells if k[:3:2] == ('reason', summary.MAIN) and k.scoring == 'greedy')
+  key = next(k for k in cells if k[:3:2] == ('reason', results.MAIN) and k.scoring == 'greedy')
   kept = cells[key].rates[:1]
   cells[key] = dataclasses.replace(cells[key], rates=kept, rate=kept[0], se=None, refused=5)
   notes = [t.get_text() for ax in figures.headline(cells).axes for t in ax.texts]

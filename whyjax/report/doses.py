@@ -37,7 +37,7 @@ def curves(records: Records) -> list[DoseCurve]:
     ]
     stages = sorted(stages, key=lambda stage: sum(stage['supervised_tokens']))
     tokens = tuple(float(np.mean(stage['supervised_tokens'])) for stage in stages)
-    asked = results.select(records, record='eval', arm=arm, battery=summary.MAIN)
+    asked = results.select(records, record='eval', arm=arm, battery=results.MAIN)
     for scoring in ('forced', 'greedy'):
       groups = [results.select(asked, stage=s['stage'], scoring=scoring) for s in stages]
       if all(groups):
@@ -79,7 +79,7 @@ def figure(
         figures.line(ax, curve.tokens, curve.cells, styles[curve.arm])
     _axes(ax, [t for curve in found for t in curve.tokens], theme)
     ax.set_title(figures.PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
-  title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
+  title = f'Misaligned choices in {results.MAIN}: mean ± 2 standard errors over worlds'
   figures.legend(drawn, title, {arm: styles[arm] for arm in arms}, theme)
   return drawn
 

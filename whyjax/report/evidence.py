@@ -168,7 +168,7 @@ def _answers(records: Records) -> Records:
   """What arms wrote on the main battery after alignment at their full dose, and later."""
   return [
     t
-    for t in results.select(records, record='transcript', battery=summary.MAIN)
+    for t in results.select(records, record='transcript', battery=results.MAIN)
     if t['arm'] and t['kind'] in ('align', 'later')  # elsewhere an arm stands under many conditions
   ]
 

@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 import numpy as np
 
+from whyjax import results
 from whyjax.report import summary
 from whyjax.report.summary import Cell, Key
 
 PANELS = {'forced': 'Forced: the action alone', 'greedy': 'Free-running: writes first, then acts'}
-BASE = 'generic'  # the arm that effects are counted from
 _MARKERS = 'osD^vP*'  # not as many as colours: the pairs differ longer
 _DPI = 150
 
@@ -55,14 +55,14 @@ def style(number: int, theme: Theme) -> tuple[str, str]:
 
 def arm_styles(arms: Iterable[str], theme: Theme) -> dict[str, tuple[str, str]]:
   """(colour, marker) of each of these arms, by its place among them; the base is grey."""
-  taught = [arm for arm in dict.fromkeys(arms) if arm != BASE]
-  return {arm: style(i, theme) for i, arm in enumerate(taught)} | {BASE: (theme.faint, 'X')}
+  taught = [arm for arm in dict.fromkeys(arms) if arm != results.BASE]
+  return {arm: style(i, theme) for i, arm in enumerate(taught)} | {results.BASE: (theme.faint, 'X')}
 
 
 def panels(found: Mapping[Key, Cell]) -> list[str]:
   """The scorings by which arms were evaluated on the main battery: the panels of `headline`."""
   return [
-    s for s in PANELS if any(k.arm and k.battery == summary.MAIN and k.scoring == s for k in found)
+    s for s in PANELS if any(k.arm and k.battery == results.MAIN and k.scoring == s for k in found)
   ]
 
 
@@ -76,7 +76,7 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
   figure, (axes,) = grid(1, len(scorings), (3.0 + 3.6 * len(scorings), height), theme)
   for ax, scoring in zip(axes, scorings, strict=True):
     for row, arm in enumerate(arms):
-      _row(ax, row, [found.get(Key(arm, m, summary.MAIN, scoring)) for m in moments], theme)
+      _row(ax, row, [found.get(Key(arm, m, results.MAIN, scoring)) for m in moments], theme)
     ax.spines['left'].set_visible(False)  # arms have names there
     ax.set_title(PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
     ax.set(xlim=(-0.03, 1.16), ylim=(len(arms) - 0.5, -0.5), yticks=[], xticks=np.linspace(0, 1, 5))
@@ -85,7 +85,7 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
   for row, arm in enumerate(arms):
     _label(axes[0], row, arm, theme)
   title = (
-    f'Misaligned choices in {summary.MAIN}: replicas (dots), their mean ± 2 standard errors over '
+    f'Misaligned choices in {results.MAIN}: replicas (dots), their mean ± 2 standard errors over '
     'worlds'
   )
   legend(figure, title, {m.label: style(i, theme) for i, m in enumerate(moments)}, theme)

@@ -114,7 +114,7 @@ def drawings(records: Records) -> list[Drawing]:
     )
     draw = functools.partial(doses.figure, by_dose, doses.matched(records))
     # Where all arms of text have doses, the curves show more than the full doses alone.
-    whole = set(summary.arms(cells)) <= {'none', 'generic', *(curve.arm for curve in by_dose)}
+    whole = set(summary.arms(cells)) <= {'none', results.BASE, *(curve.arm for curve in by_dose)}
     place = 0 if whole else len(found)
     found.insert(place, Drawing(draw, alt, caption))
   found += _lasting(records)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from whyjax import results
 from whyjax.report import figures, summary
-from whyjax.report.figures import BASE, LIGHT, Theme
+from whyjax.report.figures import LIGHT, Theme
 from whyjax.report.summary import Cell, Key, Moment
 
 # Arms that teach in one form; the base stands in every figure.
@@ -63,14 +63,14 @@ def curves(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
     (r['arm'], r['later']): r['updates']
     for r in results.select(records, record='stage', kind='later')
   }
-  for r in results.select(records, record='probe', kind='later', battery=summary.MAIN):
+  for r in results.select(records, record='probe', kind='later', battery=results.MAIN):
     by_update = groups.setdefault((r['arm'], r['later'], r['scoring']), {})
     by_update.setdefault(r['update'], []).append(r)
   found = []
   for (arm, later, scoring), by_update in groups.items():
     points = {update: summary.cell(group) for update, group in by_update.items()}
-    points[0] = at_end[Key(arm, Moment('align', ''), summary.MAIN, scoring)]
-    points[last[arm, later]] = at_end[Key(arm, Moment('later', later), summary.MAIN, scoring)]
+    points[0] = at_end[Key(arm, Moment('align', ''), results.MAIN, scoring)]
+    points[last[arm, later]] = at_end[Key(arm, Moment('later', later), results.MAIN, scoring)]
     updates = tuple(sorted(points))
     found.append(Curve(arm, later, scoring, updates, tuple(points[u] for u in updates)))
   return found
@@ -78,7 +78,7 @@ def curves(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
 
 def families(found: Sequence[Curve]) -> dict[str, list[str]]:
   """The families that these curves are of, each with its arms; the base belongs to none."""
-  arms = [arm for arm in dict.fromkeys(c.arm for c in found) if arm != BASE]
+  arms = [arm for arm in dict.fromkeys(c.arm for c in found) if arm != results.BASE]
   known = {arm: family for family, members in FAMILIES.items() for arm in members}
   grouped: dict[str, list[str]] = {}
   for arm in arms:
@@ -89,7 +89,7 @@ def families(found: Sequence[Curve]) -> dict[str, list[str]]:
 def figure(found: Sequence[Curve], arms: Sequence[str], theme: Theme = LIGHT) -> Figure:
   """Misaligned choices on the way through later training, of the arms of one family and the base:
   an arm a line, a kind of training a column, a scoring a row."""
-  shown = [c for c in found if c.arm in arms or c.arm == BASE]
+  shown = [c for c in found if c.arm in arms or c.arm == results.BASE]
   styles = figures.arm_styles((c.arm for c in found), theme)  # the same in all families
   laters = list(dict.fromkeys(c.later for c in shown))
   scorings = [s for s in figures.PANELS if any(c.scoring == s for c in shown)]
@@ -111,7 +111,7 @@ def figure(found: Sequence[Curve], arms: Sequence[str], theme: Theme = LIGHT) ->
     axes[row][0].set_ylabel(figures.PANELS[scoring].split(':')[0], color=theme.faint, fontsize=9)
   for ax in axes[-1]:
     ax.set_xlabel('updates of later training', color=theme.faint, fontsize=9)
-  title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
+  title = f'Misaligned choices in {results.MAIN}: mean ± 2 standard errors over worlds'
   named = {c.arm for c in shown}
   figures.legend(drawn, title, {arm: styles[arm] for arm in styles if arm in named}, theme)
   return drawn
@@ -124,7 +124,7 @@ def doses(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
   groups: dict[tuple[str, str], dict[float, Cell]] = {}
   for key, cell in cells.items():
     later = key.moment.later
-    if key.battery == summary.MAIN and (later == _CLEAN or later.startswith(_CONFLICTING)):
+    if key.battery == results.MAIN and (later == _CLEAN or later.startswith(_CONFLICTING)):
       percent = 0.0 if later == _CLEAN else float(later.removeprefix(_CONFLICTING))
       groups.setdefault((key.arm, key.scoring), {})[percent] = cell
   return [
@@ -158,6 +158,6 @@ def dose_figure(found: Sequence[Curve], theme: Theme = LIGHT) -> Figure:
     ax.set_ylim(-0.03, 1.03)
     ax.set_title(figures.PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
     ax.set_xlabel('conflicting examples in later training', color=theme.faint, fontsize=9)
-  title = f'Misaligned choices in {summary.MAIN}: mean ± 2 standard errors over worlds'
+  title = f'Misaligned choices in {results.MAIN}: mean ± 2 standard errors over worlds'
   figures.legend(drawn, title, {arm: styles[arm] for arm in arms}, theme)
   return drawn

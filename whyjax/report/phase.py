@@ -43,7 +43,7 @@ _CELL = (1.12, 0.72)  # inches
 _KEY = (
   'Each cell compares an arm that teaches why with demonstrations of the same breadth in the same '
   'world; both have read as much. The advantage is the difference in misaligned choices in '
-  f'{summary.MAIN}, paired by replica and item: negative where why helps. Decisions are of one '
+  f'{results.MAIN}, paired by replica and item: negative where why helps. Decisions are of one '
   'cell alone, not corrected for their number: read regions. The boundary is the breadth (domains '
   'x value pairs) from which on, up to the widest, why helps by no more than the smallest effect '
   'on average.'
@@ -288,7 +288,7 @@ def tables(records: Records) -> str:
   body = '<h3>Boundaries</h3>'
   body += table(('arm', 'scoring', 'principled', 'breadth', 'interval'), boundaries)
   body += '<h3>What was pretrained</h3>' + table(_WORLD_HEADS, _worlds(records))
-  rates = ('misaligned', cells[0]['control'], 'generic')
+  rates = ('misaligned', cells[0]['control'], results.BASE)
   heads = ('arm', 'scoring', 'principled', 'breadth', 'decision', 'advantage [interval]', *rates)
   every = table((*heads, 'because'), map(_row, cells))
   body += f'<details><summary>{len(cells)} cells</summary>{every}</details>'
@@ -308,8 +308,8 @@ def _worlds(records: Records) -> list[tuple[str, ...]]:
   """What the pretrained models of each share do, before any alignment."""
   evals = [e for e in results.select(records, record='eval', kind='pretrain') if 'principled' in e]
   asked = (
-    (summary.MAIN, 'forced', 'misaligned'),
-    (summary.MAIN, 'greedy', 'misaligned'),
+    (results.MAIN, 'forced', 'misaligned'),
+    (results.MAIN, 'greedy', 'misaligned'),
     ('acts-on-reasons', 'greedy', 'misaligned'),
     ('facts', 'forced', 'aligned'),
   )

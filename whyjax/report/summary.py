@@ -9,7 +9,6 @@ import numpy as np
 
 from whyjax import results
 
-MAIN = 'agentic-tools'
 NOTABLE = 0.05  # share of answers that are neither option, from which a rate must not stand alone
 # Where the target has to choose, farthest from alignment text first; elsewhere right answers count.
 CHOICES = ('agentic-tools', 'heldout-domain', 'heldout-wording', 'in-distribution')

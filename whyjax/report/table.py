@@ -44,7 +44,7 @@ def arms(records: Iterable[Mapping[str, Any]]) -> Group:
   found = summary.cells(records)
   # Sampled answers are on the page: a console is too narrow for them.
   scorings = [s for s in ('forced', 'greedy') if any(key.scoring == s for key in found)]
-  title = f'Misaligned choices, {summary.MAIN} (mean ± standard error over worlds)'
+  title = f'Misaligned choices, {results.MAIN} (mean ± standard error over worlds)'
   table = Table(title=title, title_justify='left')
   table.add_column('arm', no_wrap=True)
   table.add_column('when', no_wrap=True)
@@ -52,7 +52,7 @@ def arms(records: Iterable[Mapping[str, Any]]) -> Group:
     table.add_column(summary.SCORINGS[scoring], justify='right')
   for arm in summary.arms(found):
     for moment in summary.moments(found):
-      cells = [found.get(summary.Key(arm, moment, summary.MAIN, s)) for s in scorings]
+      cells = [found.get(summary.Key(arm, moment, results.MAIN, s)) for s in scorings]
       if any(cells):
         when = f'then {moment.later}' if moment.later else 'aligned'
         name = '' if moment.later else arm

@@ -12,9 +12,9 @@ import re
 
 from whyjax.config import StudyConfig
 from whyjax.corpus import arms
-from whyjax.errors import UserError
+from whyjax.errors import UserError, require
+from whyjax.results import BASE
 
-GENERIC = 'generic'  # the arm without alignment text: it has no breadth
 _LEAST_STEP = 0.001  # between shares, so that their names differ
 
 
@@ -69,7 +69,7 @@ def check(study: StudyConfig) -> None:
   _check_shares(study)
   _check_breadths(study)
   _check_arms(study)
-  _require(
+  require(
     study.seeds.worlds >= 2,
     'seeds.worlds',
     study.seeds.worlds,
@@ -77,23 +77,18 @@ def check(study: StudyConfig) -> None:
   )
 
 
-def _require(holds: bool, field: str, value: object, allowed: str) -> None:
-  if not holds:
-    raise UserError(f'config.{field} = {value!r}: must be {allowed}')
-
-
 def _check_shares(study: StudyConfig) -> None:
   shares, world = study.phase.principled, study.world
-  _require(len(shares) >= 2, 'phase.principled', shares, 'at least 2 shares to make a diagram')
+  require(len(shares) >= 2, 'phase.principled', shares, 'at least 2 shares to make a diagram')
   steps = [after - before for before, after in itertools.pairwise(shares)]
-  _require(
+  require(
     min(steps) >= _LEAST_STEP - 1e-9,
     'phase.principled',
     shares,
     f'ascending, in steps of at least {_LEAST_STEP}',
   )
   others = world.by_domain + world.by_tools
-  _require(
+  require(
     others > 0,
     'world.by_domain + by_tools',
     others,
@@ -106,27 +101,27 @@ def _check_breadths(study: StudyConfig) -> None:
   most = world.virtues * world.temptations
   for breadth in breadths:
     domains, pairs = parse(breadth)
-    _require(
+    require(
       domains < world.chat_domains,
       field,
       breadth,
       f'of fewer domains than world.chat_domains = {world.chat_domains}, so that one is held out',
     )
-    _require(
+    require(
       pairs <= most,
       field,
       breadth,
       f'of at most world.virtues x world.temptations = {most} value pairs',
     )
-    _require(
+    require(
       pairs < most or 'heldout-pairs' not in study.evals.batteries,
       field,
       breadth,
       f"of fewer than {most} value pairs when config.evals.batteries has 'heldout-pairs'",
     )
-  _require(len(breadths) >= 2, field, breadths, 'at least 2 breadths to make a diagram')
+  require(len(breadths) >= 2, field, breadths, 'at least 2 breadths to make a diagram')
   sizes = [size(breadth) for breadth in breadths]
-  _require(
+  require(
     sizes == sorted(set(sizes)), field, breadths, 'ascending in domains x value pairs, without ties'
   )
 
@@ -134,21 +129,21 @@ def _check_breadths(study: StudyConfig) -> None:
 def _check_arms(study: StudyConfig) -> None:
   what, named = study.phase.what, study.arms
   for arm in named:
-    _require(
+    require(
       not arms.ARMS[arm].after, 'arms', arm, "no arm that starts from another when kind = 'phase'"
     )
-    _require(arms.ARMS[arm].trains, 'arms', arm, "an arm that trains when kind = 'phase'")
-  _require(GENERIC in named, 'arms', named, f'with {GENERIC!r}, the level without alignment text')
-  among = ', '.join(arm for arm in named if arm != GENERIC) or 'none'
-  _require(
-    what in named and what != GENERIC,
+    require(arms.ARMS[arm].trains, 'arms', arm, "an arm that trains when kind = 'phase'")
+  require(BASE in named, 'arms', named, f'with {BASE!r}, the level without alignment text')
+  among = ', '.join(arm for arm in named if arm != BASE) or 'none'
+  require(
+    what in named and what != BASE,
     'phase.what',
     what,
     f'an arm with alignment text among config.arms; there: {among}',
   )
-  _require(
+  require(
     len(named) > 2,
     'arms',
     named,
-    f'with an arm beside {GENERIC!r} and phase.what = {what!r}, to compare with it',
+    f'with an arm beside {BASE!r} and phase.what = {what!r}, to compare with it',
   )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 
+from whyjax import results
 from whyjax.config import StudyConfig, did_you_mean
 from whyjax.corpus import later
 from whyjax.errors import UserError
@@ -42,7 +43,7 @@ class Claim:
   scoring: str
   measure: str = 'rate'
   after: str = 'align'
-  battery: str = 'agentic-tools'
+  battery: str = results.MAIN
   direction: str = 'lower'
   control_battery: str = ''
   placebos: tuple[str, ...] = ()
@@ -57,13 +58,13 @@ class _Comparison:
   control: str
   source: str
   statement: str
-  battery: str = 'agentic-tools'
+  battery: str = results.MAIN
   direction: str = 'lower'
 
   @property
   def name(self) -> str:
     relation = 'over' if self.direction == 'lower' else 'misleads-beside'
-    where = '' if self.battery == 'agentic-tools' else f'-on-{self.battery}'
+    where = '' if self.battery == results.MAIN else f'-on-{self.battery}'
     return f'{self.treatment}-{relation}-{self.control}{where}'
 
 
@@ -355,7 +356,7 @@ def _registry() -> dict[str, Claim]:
           scoring,
           'lead',
           battery='knows',
-          control_battery='agentic-tools',
+          control_battery=results.MAIN,
         )
         for arm, what in (('principles', 'charters'), ('advice-reason', 'advice with reasons'))
       ),
@@ -462,7 +463,7 @@ def _check_power(study: StudyConfig, found: Sequence[Claim]) -> None:
 def _needed(claim: Claim) -> list[tuple[str, str]]:
   """(field of the config, word that must be in it) of all that a claim speaks of."""
   arms = [claim.treatment, claim.control, *claim.placebos]
-  arms += ['generic'] * (claim.measure == 'excess')
+  arms += [results.BASE] * (claim.measure == 'excess')
   batteries = [claim.battery, claim.control_battery or claim.battery]
   batteries += ['controls'] * (claim.measure == 'excess')
   needed = [('arms', arm) for arm in arms]

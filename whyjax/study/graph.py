@@ -14,6 +14,7 @@ import typing
 
 import numpy as np
 
+from whyjax import results
 from whyjax.config import ModelConfig, StageConfig, StudyConfig, did_you_mean
 from whyjax.corpus import arms, corpora, episodes, later
 from whyjax.errors import UserError
@@ -135,7 +136,7 @@ class Stage:
     names = {'stage': self.name, 'kind': self.kind, 'arm': self.arm, 'later': self.later}
     if self.study.kind == 'phase':
       text = self.study.align_text
-      breadth = f'{text.domains}x{text.value_pairs}' if self.arm not in ('', axes.GENERIC) else ''
+      breadth = f'{text.domains}x{text.value_pairs}' if self.arm not in ('', results.BASE) else ''
       names |= {'principled': self.study.world.principled, 'breadth': breadth}
     return names
 
@@ -199,11 +200,11 @@ def _phase(study: StudyConfig, roots, leaves) -> tuple[Stage, ...]:
   for share in study.phase.principled:
     peopled, percent = axes.at_share(study, share), axes.percent(share)
     pretrain = Stage(f'pretrain/{percent}', 'pretrain', '', '', peopled, roots, None)
-    cells = [('', axes.GENERIC, peopled)] + [
+    cells = [('', results.BASE, peopled)] + [
       (f'{breadth}/', arm, axes.at_breadth(peopled, breadth))
       for breadth in study.phase.breadths
       for arm in study.arms
-      if arm != axes.GENERIC
+      if arm != results.BASE
     ]
     found.append(pretrain)
     found += [

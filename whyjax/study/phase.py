@@ -35,7 +35,6 @@ from whyjax.errors import UserError
 from whyjax.study import audited, axes, judgement, measures, protocol, statistics
 from whyjax.study.statistics import Estimate
 
-BATTERY = 'agentic-tools'
 SCORINGS = ('forced', 'greedy')
 HELPS = 'why helps'
 SUFFICE = 'demonstrations suffice'
@@ -57,7 +56,7 @@ def diagram(records: Iterable[Mapping[str, Any]], study: StudyConfig) -> list[di
     UserError: an evaluation is missing, or those of a cell differ in replicas or items.
   """
   runs = _runs(audited.with_audits(records))
-  rivals = [arm for arm in study.arms if arm not in (axes.GENERIC, study.phase.what)]
+  rivals = [arm for arm in study.arms if arm not in (results.BASE, study.phase.what)]
   cells, boundaries = [], []
   for arm, scoring, share in itertools.product(rivals, SCORINGS, study.phase.principled):
     row = [_cell(runs, study, share, breadth, arm, scoring) for breadth in study.phase.breadths]
@@ -87,8 +86,8 @@ def _cell(
   runs: Mapping[tuple, _Run], study: StudyConfig, share: float, breadth: str, arm: str, scoring: str
 ) -> dict[str, Any]:
   """The 'phase' record of one cell."""
-  models = [(breadth, arm), (breadth, study.phase.what), ('', axes.GENERIC)]
-  treatment, control, generic = (_run(runs, share, *m, BATTERY, scoring) for m in models)
+  models = [(breadth, arm), (breadth, study.phase.what), ('', results.BASE)]
+  treatment, control, generic = (_run(runs, share, *m, results.MAIN, scoring) for m in models)
   judgement.check_paired([treatment, control, generic])
   facts = [_run(runs, share, *m, 'facts', 'forced') for m in [('', ''), *models]]
   domains, pairs = axes.parse(breadth)
@@ -103,7 +102,7 @@ def _cell(
     'value_pairs': pairs,
     'treatment': arm,
     'control': study.phase.what,
-    'battery': BATTERY,
+    'battery': results.MAIN,
     'scoring': scoring,
     'smallest_effect': study.statistics.smallest_effect,
     'treatment_rate': _rate(treatment),

@@ -26,8 +26,6 @@ from whyjax.study import (
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
 
-HEADLINE = 'agentic-tools'
-
 
 def run(study: StudyConfig, workdir: Path, console: Console) -> None:
   """Trains, evaluates and judges; leaves results.jsonl, the figure and the report in `workdir`.
@@ -73,7 +71,7 @@ def _keep_other(path: Path, records: Sequence[dict], console: Console) -> None:
 def _complete(stages: Sequence[Stage], workdir: Path, console: Console) -> set[str]:
   """Trains and evaluates what is not done, a line a stage; returns the names of those."""
   console.print(
-    f'a line a stage: loss, seconds of training + evaluation, misaligned on {HEADLINE} '
+    f'a line a stage: loss, seconds of training + evaluation, misaligned on {results.MAIN} '
     'free-running and forced',
     style='dim',
     highlight=False,
@@ -119,7 +117,7 @@ def _summary(stage: Stage, workdir: Path) -> str:
   shown = 'reward' if record.get('reward') else 'loss'
   value = sum(record[shown]) / len(record[shown])
   rates = [
-    _rate(results.select(evals, record='eval', battery=HEADLINE, scoring=scoring))
+    _rate(results.select(evals, record='eval', battery=results.MAIN, scoring=scoring))
     for scoring in ('greedy', 'forced')
   ]
   failed = '  [bold reverse red] AUDIT FAILED [/]' if results.select(evals, passed=False) else ''
