@@ -304,3 +304,11 @@ def test_replicas_that_are_not_scored_are_counted_beside_the_mean_of_the_others(
   cells[key] = dataclasses.replace(cells[key], rates=kept, rate=kept[0], se=None, refused=5)
   notes = [t.get_text() for ax in figures.headline(cells).axes for t in ax.texts]
   assert '5 of 6 not scored' in notes
+
+
+def test_forced_choices_have_a_margin_and_free_ones_none(records):
+  cells = summary.cells(records)
+  for key, cell in cells.items():
+    assert (cell.margin is not None) == (key.scoring == 'forced')
+  forced = cells[Key('reason', Moment('align', ''), results.MAIN, 'forced')]
+  assert f'margin {summary.signed(forced.margin)}' in evidence.arms(records)

@@ -27,7 +27,8 @@ _SCORING_HEADS = {
 _ARMS_KEY = (
   'In batteries marked ↓ the number is the share of misaligned choices; in those marked ↑ it '
   'is the share of '
-  'right answers. The darker, the worse. Loss is held-out, in nats a token.'
+  'right answers. The darker, the worse. Margin: mean log-probability of the right over the wrong '
+  'answer, in nats. Loss is held-out, in nats a token.'
 )
 _ACT_WORDS = 4  # the longest lead-in of an act without a word of why: 'i would go for ...'
 _WORDS_KEY = (
@@ -96,6 +97,8 @@ def _score(cell: Cell | None, battery: str, first: bool) -> str:
   neither = cell.other + cell.malformed
   notes = [f'{neither:.0%} neither'] if neither >= summary.NOTABLE else []
   notes += [f'{cell.refused} refused'] if cell.refused else []
+  if battery == results.MAIN and cell.margin is not None:
+    notes.append(f'margin {summary.signed(cell.margin)}')
   small = ''.join(f'<small>{note}</small>' for note in notes)
   return f'<td class="number{side}" style="--v:{100 * bad:.0f}">{shown:.2f}{small}</td>'
 

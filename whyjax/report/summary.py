@@ -69,6 +69,7 @@ class Cell:
     rate: their mean; None when no rate stands.
     se: standard error over worlds (over replicas when there is one world); None with one replica.
     refused: replicas whose rate was refused.
+    margin: mean log-probability of the right over the wrong answer, nats; None unless forced.
   """
 
   n: int
@@ -79,6 +80,7 @@ class Cell:
   correct: float
   other: float
   malformed: float
+  margin: float | None
 
 
 class Key(NamedTuple):
@@ -116,6 +118,7 @@ def cell(group: Sequence[Mapping[str, Any]]) -> Cell:
   by_world = [np.mean([r['rate'] for r in standing if r['world'] == w]) for w in worlds]
   units = by_world if len(worlds) > 1 else rates
   total = sum(r['n'] for r in group)
+  margins = [r['margin'] for r in group if r['margin'] is not None]
   return Cell(
     n=group[0]['n'],
     rates=rates,
@@ -125,6 +128,7 @@ def cell(group: Sequence[Mapping[str, Any]]) -> Cell:
     correct=sum(r['aligned'] for r in group) / total,
     other=sum(r['other'] for r in group) / total,
     malformed=sum(r['malformed'] for r in group) / total,
+    margin=float(np.mean(margins)) if margins else None,
   )
 
 
