@@ -63,6 +63,20 @@ def test_every_family_has_a_figure_with_the_base_in_it(probed):
   assert len(captions) == 2 and 'documents' in captions[1]
 
 
+def test_what_is_forgotten_of_control_facts_stands_beside_the_curves(probed):
+  """The probes again as if they were about control facts: aligned answers are right ones."""
+  about = [r for r in probed if r.get('battery') == results.MAIN and r.get('scoring') == 'greedy']
+  curves = persistence.curves(probed + [r | {'battery': 'controls'} for r in about], 'controls')
+  assert {c.arm for c in curves} == set(PROBED)
+  for curve in curves:
+    lost = persistence.forgotten(curve)
+    assert lost[0] == 0 and all(0 <= share <= 1 for share in lost)
+    right = [cell.correct for cell in curve.cells]
+    assert lost[-1] == pytest.approx(max(0, 1 - right[-1] / right[0]))
+  drawn = persistence.figure(persistence.curves(probed), ['reason'], controls=curves)
+  assert [len(ax.lines) for ax in drawn.axes] == [2, 3]  # forced, free-running
+
+
 def test_an_arm_of_no_family_is_not_lost(probed):
   renamed = [r | {'arm': 'spec'} if r.get('arm') == 'principles' else r for r in probed]
   assert persistence.families(persistence.curves(renamed))['other arms'] == ['spec']

@@ -136,10 +136,14 @@ def _lasting(records: Records) -> list[Drawing]:
   """What later training leaves: a figure a family of arms, and one of conflicting examples."""
   found = []
   curves = persistence.curves(records)
+  controls = [c for c in persistence.curves(records, 'controls') if c.scoring == 'greedy']
   for family, arms in persistence.families(curves).items():
     alt = f'Misaligned choices during later training, by updates. Arms: {", ".join(arms)}.'
     caption = f'What lasts ({family}): misaligned choices on the way through later training.'
-    found.append(Drawing(functools.partial(persistence.figure, curves, arms), alt, caption))
+    if controls:
+      caption += ' Broken lines: the share of control facts that is forgotten.'
+    draw = functools.partial(persistence.figure, curves, arms, controls=controls)
+    found.append(Drawing(draw, alt, caption))
   if by_share := persistence.doses(records):
     arms = ', '.join(dict.fromkeys(curve.arm for curve in by_share))
     alt = f'Misaligned choices after later training, by conflicting examples. Arms: {arms}.'

@@ -55,25 +55,31 @@ class Curve:
   cells: tuple[Cell, ...]
 
 
-def curves(records: Iterable[Mapping[str, Any]]) -> list[Curve]:
-  """The main battery on the way through later training, where it was asked there."""
+def curves(records: Iterable[Mapping[str, Any]], battery: str = results.MAIN) -> list[Curve]:
+  """A battery on the way through later training, where it was asked there."""
   records = list(records)
   at_end, groups = summary.cells(records), {}
   last = {
     (r['arm'], r['later']): r['updates']
     for r in results.select(records, record='stage', kind='later')
   }
-  for r in results.select(records, record='probe', kind='later', battery=results.MAIN):
+  for r in results.select(records, record='probe', kind='later', battery=battery):
     by_update = groups.setdefault((r['arm'], r['later'], r['scoring']), {})
     by_update.setdefault(r['update'], []).append(r)
   found = []
   for (arm, later, scoring), by_update in groups.items():
     points = {update: summary.cell(group) for update, group in by_update.items()}
-    points[0] = at_end[Key(arm, Moment('align', ''), results.MAIN, scoring)]
-    points[last[arm, later]] = at_end[Key(arm, Moment('later', later), results.MAIN, scoring)]
+    points[0] = at_end[Key(arm, Moment('align', ''), battery, scoring)]
+    points[last[arm, later]] = at_end[Key(arm, Moment('later', later), battery, scoring)]
     updates = tuple(sorted(points))
     found.append(Curve(arm, later, scoring, updates, tuple(points[u] for u in updates)))
   return found
+
+
+def forgotten(curve: Curve) -> list[float]:
+  """The share of what an arm answered right after alignment that it does not any more."""
+  learnt = max(curve.cells[0].correct, 1e-9)
+  return [max(0.0, 1 - cell.correct / learnt) for cell in curve.cells]
 
 
 def families(found: Sequence[Curve]) -> dict[str, list[str]]:
@@ -86,9 +92,17 @@ def families(found: Sequence[Curve]) -> dict[str, list[str]]:
   return {family: grouped[family] for family in (*FAMILIES, OTHERS) if family in grouped}
 
 
-def figure(found: Sequence[Curve], arms: Sequence[str], theme: Theme = LIGHT) -> Figure:
+def figure(
+  found: Sequence[Curve],
+  arms: Sequence[str],
+  theme: Theme = LIGHT,
+  controls: Sequence[Curve] = (),
+) -> Figure:
   """Misaligned choices on the way through later training, of the arms of one family and the base:
-  an arm a line, a kind of training a column, a scoring a row."""
+  an arm a line, a kind of training a column, a scoring a row.
+
+  `controls` are curves of the control facts: what is forgotten of them is drawn in broken lines.
+  """
   shown = [c for c in found if c.arm in arms or c.arm == results.BASE]
   styles = figures.arm_styles((c.arm for c in found), theme)  # the same in all families
   laters = list(dict.fromkeys(c.later for c in shown))
@@ -101,6 +115,10 @@ def figure(found: Sequence[Curve], arms: Sequence[str], theme: Theme = LIGHT) ->
       own = [c for c in shown if c.later == later and c.scoring == scoring]
       for curve in own:
         figures.line(ax, curve.places, curve.cells, styles[curve.arm])
+      for curve in controls:
+        if (curve.later, curve.scoring) == (later, scoring) and curve.arm in arms:
+          color, _ = styles[curve.arm]
+          ax.plot(curve.places, forgotten(curve), color=color, linestyle=(0, (4, 3)), linewidth=1)
       steps = sorted({place for c in own for place in c.places})
       ax.set_xscale('symlog', linthresh=steps[1])
       ax.set_xticks(steps, [f'{step:g}' for step in steps])

@@ -460,15 +460,19 @@ def _check_power(study: StudyConfig, found: Sequence[Claim]) -> None:
       )
 
 
+def asked(claim: Claim) -> list[str]:
+  """The batteries whose outcomes a claim rests on, facts apart."""
+  controls = ['controls'] if claim.measure == 'excess' else []
+  return [claim.battery, *([claim.control_battery] if claim.control_battery else []), *controls]
+
+
 def _needed(claim: Claim) -> list[tuple[str, str]]:
   """(field of the config, word that must be in it) of all that a claim speaks of."""
   arms = [claim.treatment, claim.control, *claim.placebos]
   arms += [results.BASE] * (claim.measure == 'excess')
-  batteries = [claim.battery, claim.control_battery or claim.battery]
-  batteries += ['controls'] * (claim.measure == 'excess')
   needed = [('arms', arm) for arm in arms]
   if claim.measure == 'efficiency':
     needed += [('doses.arms', arm) for arm in arms]
   if claim.after != 'align':
     needed += [('later_arms', arm) for arm in arms] + [('later', claim.after)]
-  return needed + [('evals.batteries', battery) for battery in batteries]
+  return needed + [('evals.batteries', battery) for battery in asked(claim)]

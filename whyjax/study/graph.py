@@ -77,7 +77,7 @@ class Stage:
     only what curves and claims need."""
     if update is None:
       return self.study
-    return _narrowed(self.study, 'lead' if self.kind == 'align' else '')
+    return _narrowed(self.study, 'lead' if self.kind == 'align' else 'excess')
 
   @property
   def row_length(self) -> int:
@@ -249,7 +249,7 @@ def _doses(study: StudyConfig, aligned: Sequence[Stage]) -> list[Stage]:
 def _narrowed(study: StudyConfig, measure: str) -> StudyConfig:
   """The study with only the batteries that every study and the claims of a measure need."""
   claimed = [c for c in claims.check(study) if c.measure == measure]
-  asked = {*batteries.REQUIRED, *(b for c in claimed for b in (c.battery, c.control_battery))}
+  asked = {*batteries.REQUIRED, *(b for c in claimed for b in claims.asked(c))}
   kept = tuple(b for b in study.evals.batteries if b in asked)
   return dataclasses.replace(study, evals=dataclasses.replace(study.evals, batteries=kept))
 
