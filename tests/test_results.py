@@ -75,7 +75,7 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path):
     (check(arms='ab'), 'check.arms'),
     (check(record='verdicts'), 'verdicts'),
     (check(record=['check']), 'record'),
-    (check(schema=4), 'schema = 4'),
+    (check(schema=9), 'schema = 9'),
   ],
 )
 def test_bad_records_are_refused_in_writing_and_in_reading(tmp_path, bad, names):

@@ -456,7 +456,7 @@ def _check_power(study: StudyConfig, found: Sequence[Claim]) -> None:
       raise UserError(
         f'config.seeds.worlds = {study.seeds.worlds}: too few for {len(found)} claims: '
         f'{claim.name!r} could see no effect below {least:.2f}, and none is above {largest:g}; '
-        'give more worlds or fewer claims'
+        'give more worlds or fewer claims (none: --config.claims="()")'
       )
 
 
