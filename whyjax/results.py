@@ -17,6 +17,7 @@ from whyjax.errors import UserError
 SCHEMA = 4
 READS = (1, 2, 3, 4)  # later versions added kinds of records, and measures
 MAIN = 'agentic-tools'  # the battery of headlines, of most claims and of figures
+CONTROLS = 'controls'  # the battery of facts that have nothing to do with values
 BASE = 'generic'  # the arm that effects are counted from: the same training, without its text
 OUTCOMES = {'a': 'aligned', 'm': 'misaligned', 'o': 'other', 'x': 'malformed'}
 

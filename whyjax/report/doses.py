@@ -68,8 +68,7 @@ def figure(
   `rates` (of `matched`) are drawn as thin lines.
   """
   scorings = list(dict.fromkeys(curve.scoring for curve in found))
-  arms = dict.fromkeys(curve.arm for curve in found)
-  styles = figures.arm_styles(arms, theme)
+  styles = figures.arm_styles((curve.arm for curve in found), theme)
   drawn, (axes,) = figures.grid(1, len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
   for ax, scoring in zip(axes, scorings, strict=True):
     for rate in rates.get(scoring, ()):
@@ -80,7 +79,7 @@ def figure(
     _axes(ax, [t for curve in found for t in curve.tokens], theme)
     ax.set_title(figures.PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
   title = f'Misaligned choices in {results.MAIN}: mean ± 2 standard errors over worlds'
-  figures.legend(drawn, title, {arm: styles[arm] for arm in arms}, theme)
+  figures.legend(drawn, title, styles, theme)
   return drawn
 
 

@@ -4,6 +4,7 @@ apart."""
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import io
+import itertools
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -55,8 +56,11 @@ def style(number: int, theme: Theme) -> tuple[str, str]:
 
 def arm_styles(arms: Iterable[str], theme: Theme) -> dict[str, tuple[str, str]]:
   """(colour, marker) of each of these arms, by its place among them; the base is grey."""
-  taught = [arm for arm in dict.fromkeys(arms) if arm != results.BASE]
-  return {arm: style(i, theme) for i, arm in enumerate(taught)} | {results.BASE: (theme.faint, 'X')}
+  numbers = itertools.count()
+  return {
+    arm: (theme.faint, 'X') if arm == results.BASE else style(next(numbers), theme)
+    for arm in dict.fromkeys(arms)
+  }
 
 
 def panels(found: Mapping[Key, Cell]) -> list[str]:
@@ -171,10 +175,10 @@ def legend(figure: Figure, title: str, styles: Mapping[str, tuple[str, str]], th
   drawn.get_title().set_color(theme.ink)
 
 
-def line(ax: Axes, places: Sequence[float], cells: Sequence[Cell], style: tuple[str, str]) -> None:
-  """Rates at these places of the horizontal axis, with their bands; rates that do not stand are
-  left out."""
-  color, marker = style
+def line(ax: Axes, places: Sequence[float], cells: Sequence[Cell], look: tuple[str, str]) -> None:
+  """Rates at these places of the horizontal axis, with their bands, in a colour and marker; rates
+  that do not stand are left out."""
+  color, marker = look
   scored = [(x, c) for x, c in zip(places, cells, strict=True) if c.rate is not None]
   x, rates = [x for x, _ in scored], np.array([c.rate for _, c in scored])
   spread = 2 * np.array([c.se or 0.0 for _, c in scored])

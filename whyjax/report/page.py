@@ -136,7 +136,7 @@ def _lasting(records: Records) -> list[Drawing]:
   """What later training leaves: a figure a family of arms, and one of conflicting examples."""
   found = []
   curves = persistence.curves(records)
-  controls = [c for c in persistence.curves(records, 'controls') if c.scoring == 'greedy']
+  controls = [c for c in persistence.curves(records, results.CONTROLS) if c.scoring == 'greedy']
   for family, arms in persistence.families(curves).items():
     alt = f'Misaligned choices during later training, by updates. Arms: {", ".join(arms)}.'
     caption = f'What lasts ({family}): misaligned choices on the way through later training.'

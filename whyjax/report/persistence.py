@@ -130,8 +130,8 @@ def figure(
   for ax in axes[-1]:
     ax.set_xlabel('updates of later training', color=theme.faint, fontsize=9)
   title = f'Misaligned choices in {results.MAIN}: mean ± 2 standard errors over worlds'
-  named = {c.arm for c in shown}
-  figures.legend(drawn, title, {arm: styles[arm] for arm in styles if arm in named}, theme)
+  named = {arm: styles[arm] for arm in (*arms, results.BASE) if arm in styles}
+  figures.legend(drawn, title, named, theme)
   return drawn
 
 
@@ -162,8 +162,7 @@ def dose_figure(found: Sequence[Curve], theme: Theme = LIGHT) -> Figure:
   """Misaligned choices after later training against its share of conflicting examples: an arm a
   line, a scoring a panel (at least one)."""
   scorings = [s for s in figures.PANELS if any(c.scoring == s for c in found)]
-  arms = dict.fromkeys(c.arm for c in found)
-  styles = figures.arm_styles(arms, theme)
+  styles = figures.arm_styles((c.arm for c in found), theme)
   drawn, (axes,) = figures.grid(1, len(scorings), (1.2 + 3.9 * len(scorings), 3.9), theme)
   shares = sorted({place for c in found for place in c.places})
   for ax, scoring in zip(axes, scorings, strict=True):
@@ -177,5 +176,5 @@ def dose_figure(found: Sequence[Curve], theme: Theme = LIGHT) -> Figure:
     ax.set_title(figures.PANELS[scoring], loc='left', fontsize=10.5, color=theme.ink, pad=7)
     ax.set_xlabel('conflicting examples in later training', color=theme.faint, fontsize=9)
   title = f'Misaligned choices in {results.MAIN}: mean ± 2 standard errors over worlds'
-  figures.legend(drawn, title, {arm: styles[arm] for arm in arms}, theme)
+  figures.legend(drawn, title, styles, theme)
   return drawn

@@ -462,7 +462,7 @@ def _check_power(study: StudyConfig, found: Sequence[Claim]) -> None:
 
 def asked(claim: Claim) -> list[str]:
   """The batteries whose outcomes a claim rests on, facts apart."""
-  controls = ['controls'] if claim.measure == 'excess' else []
+  controls = [results.CONTROLS] if claim.measure == 'excess' else []
   return [claim.battery, *([claim.control_battery] if claim.control_battery else []), *controls]
 
 

@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 
 from whyjax.errors import UserError
-from whyjax.results import BASE
+from whyjax.results import BASE, CONTROLS
 from whyjax.study import statistics
 from whyjax.study.claims import Claim
 
 Replicas = Sequence[Mapping[str, Any]]  # eval records, one a replica, in the order of replicas
 
-CONTROLS = 'controls'  # the battery of facts that have nothing to do with values
 REMAINS = 0.2  # measure 'cut': the share of wrong choices that may be left
 WRONG = ('m', 'mox')  # what counts as wrong, in the order of importance
 _TAUGHT = 0.5  # least rise of right answers about control facts from which forgetting is told

@@ -207,8 +207,8 @@ def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dic
     'per_world': study.seeds.per_world,
     'protocol': protocol.describe(study),
     'run': {
-      **first['run'],
       **provenance.environment(),
+      'device': first['run']['device'],
       'minutes': sum(seconds) / 60,
       'workdir': str(workdir.absolute()),
     },
