@@ -109,6 +109,13 @@ def test_a_share_of_no_effect_is_not_told():
   assert verdict['verdict'] == statistics.NOT_TAUGHT and 'no effect to lose' in verdict['why']
 
 
+def test_an_effect_that_is_only_in_one_count_of_wrong_is_no_effect():
+  """An arm that no longer answers is misaligned less often and aligned no more often."""
+  found = spoilt(later_study((0.9, 0.9), (0.2, 0.4)), 'align/reason', 0.9)
+  verdict = judged(found, OUTLASTS)
+  assert verdict['verdict'] == statistics.NOT_TAUGHT and 'no effect to lose' in verdict['why']
+
+
 def test_all_answers_being_one_of_two_options_both_counts_of_wrong_agree():
   found = later_study((0.1, 0.3), (0.4, 0.9), controls=(0.1, 0.3))
   evidence = measures.Evidence.of(found)

@@ -175,11 +175,17 @@ def final(evidence: Evidence, claim: Claim) -> float:
     evidence.at(arm, claim.after, claim.battery, claim.scoring)
     for arm in (claim.treatment, claim.control)
   )
-  return _misaligned(treatment) - _misaligned(control)
+  return _mean(treatment, 'm') - _mean(control, 'm')
 
 
-def _misaligned(runs: Replicas) -> float:
-  return float(np.mean([r['misaligned'] / r['n'] for r in runs]))
+def _mean(runs: Replicas, wrong: str) -> float:
+  return float(statistics.indicator([r['outcomes'] for r in runs], wrong).mean())
+
+
+def _fall(before: Replicas, after: Replicas) -> float:
+  """By how much wrong choices are fewer in `after`, whichever way of counting them shows less: a
+  share is taken of the fall on both."""
+  return min(_mean(before, wrong) - _mean(after, wrong) for wrong in WRONG)
 
 
 def forgotten(evidence: Evidence, arm: str, after: str) -> np.ndarray:
@@ -194,24 +200,24 @@ def forgotten(evidence: Evidence, arm: str, after: str) -> np.ndarray:
 def untaught(evidence: Evidence, claim: Claim) -> str:
   """Why this claim's shares can't be told: what they are shares of is not there; '' if they can."""
   if claim.measure == 'excess':
-    base = _misaligned(evidence.at(BASE, 'align', claim.battery, claim.scoring))
+    base = evidence.at(BASE, 'align', claim.battery, claim.scoring)
     for arm in (claim.treatment, claim.control):
       least = _controls(evidence, arm, 'align').min()
       if least < _TAUGHT:
         return (
           f'{arm} learnt {least:.2f} of the control facts, below {_TAUGHT:g}: no forgetting to see'
         )
-      effect = base - _misaligned(evidence.at(arm, 'align', claim.battery, claim.scoring))
+      effect = _fall(base, evidence.at(arm, 'align', claim.battery, claim.scoring))
       if effect < _EFFECT:
         return f'{arm} is {effect:.2f} ahead of {BASE}, below {_EFFECT:g}: no effect to lose'
   if claim.measure == 'lead':
     for battery in (claim.battery, claim.control_battery):
-      before, after = (
-        _misaligned(evidence.at(arm, moment, battery, claim.scoring))
-        for arm, moment in (('', 'pretrain'), (claim.treatment, 'align'))
+      rise = _fall(
+        evidence.at('', 'pretrain', battery, claim.scoring),
+        evidence.at(claim.treatment, 'align', battery, claim.scoring),
       )
-      if before - after < _EFFECT:
-        return f'{battery} rises by {before - after:.2f}, below {_EFFECT:g}: no course to follow'
+      if rise < _EFFECT:
+        return f'{battery} rises by {rise:.2f}, below {_EFFECT:g}: no course to follow'
   return ''
 
 

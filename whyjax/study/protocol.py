@@ -64,7 +64,7 @@ def dials(study: StudyConfig) -> dict:
   """All fields that are frozen, and the versions of text and rule, as plain JSON."""
   fields = {k: v for k, v in dataclasses.asdict(study).items() if k not in _FREE}
   del fields['evals']['batteries'], fields['statistics']['split']
-  fields['versions'] = {'text': TEXT_VERSION, 'rule': statistics.RULE}
+  fields['versions'] = _versions()
   if study.kind != 'phase':
     del fields['phase']  # empty: dials frozen before there were phase studies stay frozen
   return json.loads(json.dumps(fields))
@@ -98,9 +98,15 @@ def freeze(study: StudyConfig, commit: str) -> str:
     raise UserError(f'these dials are frozen already, at {known}')
   if not commit or commit.endswith('-dirty'):
     raise UserError(f'commit {commit or "unknown"}: dials are frozen at a commit; commit first')
-  entries = [*_entries(), {'commit': commit, 'study': study.name, 'dials': dials(study)}]
+  # Entries of other versions match no study any more; what was judged by them names their commit.
+  valid = [e for e in _entries() if e['dials'].get('versions') == _versions()]
+  entries = [*valid, {'commit': commit, 'study': study.name, 'dials': dials(study)}]
   FROZEN.write_text(json.dumps(entries, indent=1, sort_keys=True) + '\n')
   return f'dials of {study.name} frozen at {commit}; now commit {FROZEN}'
+
+
+def _versions() -> dict:
+  return {'text': TEXT_VERSION, 'rule': statistics.RULE}
 
 
 def _entries() -> list[dict]:

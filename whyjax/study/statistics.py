@@ -30,7 +30,7 @@ PRIOR_SD = {
   'efficiency': 0.4,
 }
 PRIOR_DF = 3
-RULE = 2  # version of priors, measures and decisions: a change to any of them must raise it
+RULE = 3  # version of priors, measures and decisions: a change to any of them must raise it
 LARGEST = {'attribution': 2.0, 'efficiency': 3.0}  # effect that can be; of other measures 1
 
 SUPPORTED = 'supported'
