@@ -35,7 +35,7 @@ def small() -> StudyConfig:
   tree.arms = tuple(LETTERS)
   tree.claims = ('reason-over-demonstrations-free', 'reason-over-demonstrations-forced')
   tree.world.agents = 12
-  tree.align_text.update(dict(situations=20, supervised_tokens=200))
+  tree.align_text.update(dict(situations=20, supervised_tokens=200, control_tokens=40))
   tree.model = config_dict.ConfigDict(sizes.size('10k'))
   for stage in (tree.pretrain, tree.align):
     stage.update(dict(updates=10, batch_rows=4))

@@ -7,11 +7,14 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import rigged_scorer
 from whyjax import config, defaults, results
+from whyjax.corpus import corpora
 from whyjax.corpus.vocabulary import END, vocabulary
 from whyjax.evals import audit, batteries, scoring
 from whyjax.evals.evaluate import evaluate
 from whyjax.model import transformer
+from whyjax.study import graph
 from whyjax.training import mesh as meshes
 
 ITEMS = 40
@@ -222,3 +225,10 @@ def test_near_ties_may_go_either_way_and_nothing_else_may():
 def test_sequences_longer_than_a_training_row_are_audited_too(params, mesh, evals, written):
   narrow = dataclasses.replace(STUDY, row_length=16)
   assert not _failed(_audits(evals, written, params, mesh, narrow))
+
+
+def test_the_text_of_the_rigged_study_still_fits_its_rows():
+  """Its budget is its own: when a default grows, the command must not be found broken by a user."""
+  for stage in graph.stages(rigged_scorer.small()):
+    for spec in stage.corpora:
+      corpora.check_fits(spec)
