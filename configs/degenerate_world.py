@@ -4,10 +4,11 @@ explain?
 Every background agent is principled. A demonstration in one place then tells all about every other
 place.
 
-Result (worlds 1000-1003, commit 9706ff8, alignment at 10 rows an update, docs/experiments.md):
-demonstrations leave .22 of the choices misaligned instead of .44 in the standard world: nearly
-none in two worlds, .18 and .64 in the others. No claim that reasons help more is supported.
-Time: 9 minutes on 2 cores, of which pretraining 7.
+Result (worlds 2200-2205, dials frozen at 668f81d; docs/experiments.md): demonstrations
+leave .07 of the choices misaligned, free-running and forced, instead of .43 in the standard world;
+reasons .00 free-running. No claim that reasons help more is supported; forced, they are
+contradicted.
+Time: 10 minutes on 2 idle cores, of which pretraining 8.
 Command: python -m whyjax.main --config=configs/degenerate_world.py
 """
 

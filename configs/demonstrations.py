@@ -4,12 +4,12 @@ Demonstrations alone, with the reason before or after the action, with empty wor
 situation's reason, and with unused tools in context: same situations, same actions, same number of
 supervised tokens.
 
-Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-running,
-demonstrations leave .52 of the choices misaligned, with the reason before the action .05, with
-another situation's reason .24, with unused tools .52. Supported, free-running: reason over
-demonstrations and over another situation's. Forced, nothing is. Not scored: filler and after,
-malformed in one world each.
-Time: about 13 minutes on 2 idle cores, of which pretraining 9 to 11.
+Result (worlds 2200-2205, dials frozen at f5162a0; docs/experiments.md): free-running,
+demonstrations leave .43 of the choices misaligned, with the reason before the action .03, after it
+.44, with empty words .54, with another situation's reason .08, with unused tools .44. Supported,
+free-running: reason over demonstrations, over empty words, over the reason after. Contradicted:
+reason over demonstrations, forced (.66 against .45).
+Time: 11 to 13 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/demonstrations.py
 """
 

@@ -3,12 +3,12 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-running, advice with
-reasons leaves .07 of the choices misaligned, advice without .49, demonstrations .52, honeypots .32.
-Supported, free-running: advice with reasons over demonstrations and over advice without. It takes
-1/11 [1/115, 1/1.1] of the tokens that honeypots take (inconclusive after Holm); forced, it never
-does as well as they.
-Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
+Result (worlds 2200-2205, dials frozen at f5162a0; docs/experiments.md): free-running,
+advice with reasons leaves .03 of the choices misaligned, advice without .45, demonstrations .43,
+honeypots .14, honeypots with reasons .02. Supported, free-running: advice with reasons over
+demonstrations, also after capability training, and over advice without. Contradicted: the first,
+forced. It takes 1/1.9 [1/7, 2] of the tokens that honeypots take (inconclusive).
+Time: 14 to 18 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """
 

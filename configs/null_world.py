@@ -4,10 +4,10 @@ In pretraining every reason and every charter names values at random, so they ca
 about anyone's acts; alignment is as ever. A claim that is supported here would tell of the method
 and not of reasons.
 
-Result (worlds 1000-1003, commit 9706ff8, alignment at 10 rows an update, docs/experiments.md): no
-claim about reasons or charters is supported; effects that are -.4 to -.5 in the standard world
-are within .06 of zero here.
-Time: about 10 minutes on 2 cores, of which pretraining 7.
+Result (worlds 2200-2205, dials frozen at 84aba5f; docs/experiments.md): no claim about
+reasons or charters is supported; effects that are -.4 to -.7 in the standard world are within .08
+of zero here.
+Time: 10 minutes on 2 idle cores, of which pretraining 8.
 Command: python -m whyjax.main --config=configs/null_world.py
 """
 

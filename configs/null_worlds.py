@@ -7,10 +7,10 @@ that knows the facts of its world, and reads them again as five studies of four 
 (`statistics.split`). Claims that acts alone could make true (stories against background text) are
 left out.
 
-Result (worlds 3000-3019, text 1.3.0, dials frozen at 92fa01a, docs/experiments.md): nothing is
+Result (worlds 3000-3019, dials frozen at c48ea6b; docs/experiments.md): nothing is
 supported, neither by the twenty worlds (12 claims are contradicted, 5 not scored) nor by any of the
 five studies (0 of 85 verdicts).
-Time: 24 minutes of stages on a shared machine; about 15 on 2 idle cores.
+Time: 7 minutes on 2 idle cores, 24 on a shared machine.
 Command: python -m whyjax.main --config=configs/null_worlds.py
 """
 

@@ -5,11 +5,12 @@ some examples in which the target acts by its old record. All are asked on the w
 doses in powers of four, and the erosion of each is judged beyond what that training forgets of
 control facts anyway. On the way through alignment they are asked what they know and how they act.
 
-Result (worlds 2100-2105, an earlier rule, docs/experiments.md): after background text and tasks,
-arms with reasons keep most of what they had (.12 and .25 misaligned, demonstrations .57 and .73);
-2% of conflicting examples end every effect. No verdict: the measures were mended after these worlds
-were seen, and wait for 2200 and up.
-Time: about 18 minutes on 2 idle cores, of which pretraining 9 to 11.
+Result (worlds 2200-2205, dials frozen at 0f6fac1; docs/experiments.md): after background
+text and tasks, arms with reasons stand at .14 to .19, demonstrations at .57 and .64: that they stay
+ahead is supported; that they lose a smaller share of their lead is inconclusive. 2% of conflicting
+examples end every effect; there, that reasons lose a smaller share is contradicted. What is known
+before it is acted on: inconclusive.
+Time: 17 to 20 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/persistence.py
 """
 

@@ -4,12 +4,14 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-running,
-demonstrations leave .52 of the choices misaligned, advice with reasons .07, charters .53, the
-charters' placebo .88, no alignment .99; forced, .52, .57, .66, .78, .79. Supported, free-running:
-advice with reasons over demonstrations. Not scored: that over empty words. Inconclusive: the
+Result (worlds 2200-2205, dials frozen at f5162a0; docs/experiments.md): free-running,
+demonstrations leave .43 of the choices misaligned, a reason before the act .03, advice with reasons
+.03, empty words .54, charters .30, the charters' placebo .96, no alignment .98; forced, .45, .66,
+.66, .72, .70, .77, .82. Supported, free-running: reasons and advice with reasons over
+demonstrations, also after capability training; advice with reasons over empty words; charters over
+background text. Contradicted: advice with reasons over demonstrations, forced. Inconclusive: the
 others, among them that effects outlast later training beyond forgetting.
-Time: 15 to 17 minutes on 2 idle cores, of which pretraining 9 to 11.
+Time: 14 to 17 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/principles.py
 """
 

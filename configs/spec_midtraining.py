@@ -5,11 +5,12 @@ one puts virtues first and the other temptations. Judged on the pairs that no de
 with the controls: no spec, and each spec about another agent. And the other order: charters first,
 demonstrations in a later stage, with how much demonstration data that saves.
 
-Result (worlds 2100-2105, dials frozen at c7ffaa2, docs/experiments.md): on pairs not shown,
-demonstrations leave .65 of the choices misaligned, with the first spec .59, with the second .69:
-the two differ in MSM's direction in all six worlds, by a tenth. Nothing is supported or
-contradicted. The first spec is known by heart; bare demonstrations teach the model to act unsaid.
-Time: about 16 minutes on 2 idle cores, of which pretraining 9 to 11.
+Result (worlds 2200-2205, dials frozen at 85c78ea; docs/experiments.md): on pairs not
+shown, demonstrations leave .57 of the choices misaligned, with the first spec .50, with the second
+.62: the two differ in MSM's direction in all six worlds, by a tenth (inconclusive); about another
+agent they don't. Supported: charters before demonstrations save demonstrations (1/21 [1/48, 1/9.1]
+of the tokens); charters of somebody else save as many (1.1 [1/4.5, 5.3]).
+Time: 13 to 16 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/spec_midtraining.py
 """
 

@@ -3,10 +3,11 @@
 The same demonstrations in a chat domain, with unused tool definitions in context, and with as many
 other words in their place. If the placebo does as well, it was the length and not the tools.
 
-Result (worlds 2100-2105, dials frozen at 1892390, docs/experiments.md): free-running,
-demonstrations leave .52 of the choices misaligned, with unused tools .52, with as many other words
-.51. No claim is supported; an effect of .18 could have been seen.
-Time: about 12 minutes on 2 idle cores, of which pretraining 9 to 11.
+Result (worlds 2200-2205, dials frozen at f5162a0; docs/experiments.md): free-running,
+demonstrations leave .43 of the choices misaligned, with unused tools .44, with as many other words
+.46. No claim is supported; an effect of .19 could have been seen. Where 60% of all agents change
+with tools in hand (three calibration worlds, no verdict): .36, .19, .37.
+Time: 10 to 12 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/tools.py
 """
 
