@@ -2,7 +2,7 @@
 
 As null_world.py: in pretraining every reason and every charter names values at random, alignment is
 as ever, and a claim about reasons or charters that is supported tells of the method alone. That
-study asks four worlds at the dials of the main job; this one asks twenty, at the smallest model
+study asks six worlds at the dials of the main job; this one asks twenty, at the smallest model
 that knows the facts of its world, and reads them again as five studies of four worlds
 (`statistics.split`). Claims that acts alone could make true (stories against background text) are
 left out.

@@ -9,7 +9,8 @@ Result (worlds 2200-2205, dials frozen at 85c78ea; docs/experiments.md): on pair
 shown, demonstrations leave .57 of the choices misaligned, with the first spec .50, with the second
 .62: the two differ in MSM's direction in all six worlds, by a tenth (inconclusive); about another
 agent they don't. Supported: charters before demonstrations save demonstrations (1/21 [1/48, 1/9.1]
-of the tokens); charters of somebody else save as many (1.1 [1/4.5, 5.3]).
+of the tokens). With charters of somebody else about as many are needed (1.1 [1/4.5, 5.3]):
+inconclusive.
 Time: 13 to 16 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/spec_midtraining.py
 """

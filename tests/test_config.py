@@ -217,3 +217,11 @@ def test_shares_of_agent_kinds_may_be_any_that_sum_to_one(parts):
     zip(('world.principled', 'world.by_domain', 'world.by_tools'), shares, strict=True)
   )
   config.parse(_tree(changes))
+
+
+def test_of_very_many_words_an_error_lists_the_nearest():
+  words = [f'claim-{i}' for i in range(200)]
+  assert config.did_you_mean('claim-7', words) == 'did you mean claim-7?'
+  line = config.did_you_mean('x', words)
+  assert line.startswith('200 are allowed, the nearest claim-') and len(line) < 100
+  assert config.did_you_mean('x', ['b', 'a']) == 'allowed: a, b'

@@ -278,15 +278,24 @@ def parse(tree: Mapping[str, typing.Any]) -> StudyConfig:
   return study
 
 
+_MANY = 50  # more words than an error should list
+
+
 def unknown_field(path: str, key: str, fields: Iterable[str]) -> UserError:
   """The error that says so, with the nearest of `fields`."""
   return UserError(f'{path}.{key}: unknown field; {did_you_mean(key, fields)}')
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-  """The nearest allowed word, or all of them."""
-  near = difflib.get_close_matches(word, list(allowed), n=1)
-  return f'did you mean {near[0]}?' if near else 'allowed: ' + ', '.join(sorted(allowed))
+  """The nearest allowed word, or all of them, or of very many the nearest few."""
+  allowed = sorted(allowed)
+  near = difflib.get_close_matches(word, allowed, n=1)
+  if near:
+    return f'did you mean {near[0]}?'
+  if len(allowed) <= _MANY:
+    return 'allowed: ' + ', '.join(allowed)
+  few = ', '.join(difflib.get_close_matches(word, allowed, n=3, cutoff=0.0))
+  return f'{len(allowed)} are allowed, the nearest {few}'
 
 
 def _build(cls, tree, path: str):

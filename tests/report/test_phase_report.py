@@ -161,7 +161,7 @@ def test_page_and_console_hold_every_cell_and_boundary(diagram, tmp_path):
     assert f'for reason &lt;{c["why"].split("<")[1].rstrip(">")}&gt;' in text
     if c['advantage'] is not None:
       assert summary.signed(c['advantage']) in printed
-  assert sum('refused' in row for row in rows) == sum(c['treatment_rate'] is None for c in cells)
+  assert sum('not scored' in row for row in rows) == sum(c['treatment_rate'] is None for c in cells)
   assert f'{BEYOND}</td><td>[7.5, {BEYOND}]' in text
   assert '<td>2.2</td><td>[1.5, 4.8]</td>' in text
   assert f'{BELOW}</td><td>so is all of the interval' in text

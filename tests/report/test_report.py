@@ -155,7 +155,9 @@ def test_cells_average_worlds_and_refuse_with_the_gate(records):
   assert cell.se == pytest.approx(by_world.std(ddof=1) / np.sqrt(6))
   assert cell.other == pytest.approx(sum(r['other'] for r in chosen) / sum(r['n'] for r in chosen))
   refused = summary.cells([r | {'rate': None} for r in chosen[:1]] + chosen[1:])
-  assert refused[Key('filler', ALIGN, 'agentic-tools', 'greedy')].refused == 1
+  cell = refused[Key('filler', ALIGN, 'agentic-tools', 'greedy')]
+  # The replicas that keep the format are no sample of all: they have rates, and no mean.
+  assert cell.refused == 1 and len(cell.rates) == 11 and cell.rate is None and cell.se is None
 
 
 def test_refused_rates_are_never_printed(records):
@@ -167,7 +169,7 @@ def test_refused_rates_are_never_printed(records):
     for r in records
   ]
   row = re.search(r'<th scope="row">reason<.*?</tr>', evidence.arms(gated), re.S)[0]
-  assert row.count('refused') == 2
+  assert row.count('not scored') == 2
   assert 'not scored' in printed(table.arms(gated))
   figures.png(figures.headline(summary.cells(gated)))
 
@@ -297,13 +299,14 @@ def test_page_counts_answers_with_and_without_words(records):
   assert spoken == [f'{n} of {n}', f'0 of {n}', '-'] and int(n) > 0
 
 
-def test_replicas_that_are_not_scored_are_counted_beside_the_mean_of_the_others(records):
+def test_replicas_that_are_not_scored_are_counted_and_the_others_have_no_mean(records):
   cells = dict(summary.cells(records))
   key = next(k for k in cells if k[:3:2] == ('reason', results.MAIN) and k.scoring == 'greedy')
   kept = cells[key].rates[:1]
-  cells[key] = dataclasses.replace(cells[key], rates=kept, rate=kept[0], se=None, refused=5)
+  cells[key] = dataclasses.replace(cells[key], rates=kept, rate=None, se=None, refused=5)
   notes = [t.get_text() for ax in figures.headline(cells).axes for t in ax.texts]
   assert '5 of 6 not scored' in notes
+  assert '5 of 6 not scored' in table._rate(cells[key]).plain
 
 
 def test_forced_choices_have_a_margin_and_free_ones_none(records):

@@ -91,12 +91,12 @@ def _score(cell: Cell | None, battery: str, first: bool) -> str:
   if cell is None:
     return f'<td class="number{side}">-</td>'
   if cell.rate is None:
-    return f'<td class="number{side}">refused<small>{cell.malformed:.0%} malformed</small></td>'
+    note = f'{cell.refused} of {cell.refused + len(cell.rates)}: {cell.malformed:.0%} malformed'
+    return f'<td class="number{side}">not scored<small>{note}</small></td>'
   choices = battery in summary.CHOICES
   shown, bad = (cell.rate, cell.rate) if choices else (cell.correct, 1 - cell.correct)
   neither = cell.other + cell.malformed
   notes = [f'{neither:.0%} neither'] if neither >= summary.NOTABLE else []
-  notes += [f'{cell.refused} refused'] if cell.refused else []
   if battery == results.MAIN and cell.margin is not None:
     notes.append(f'margin {summary.signed(cell.margin)}')
   small = ''.join(f'<small>{note}</small>' for note in notes)

@@ -92,7 +92,9 @@ def headline(found: Mapping[Key, Cell], theme: Theme = LIGHT) -> Figure:
     f'Misaligned choices in {results.MAIN}: replicas (dots), their mean ± 2 standard errors over '
     'worlds'
   )
-  legend(figure, title, {m.label: style(i, theme) for i, m in enumerate(moments)}, theme)
+  # Short enough that five of them fit in one line.
+  names = [f'then {m.later}' if m.later else m.label for m in moments]
+  legend(figure, title, {name: style(i, theme) for i, name in enumerate(names)}, theme)
   return figure
 
 
@@ -119,19 +121,15 @@ def _row(ax: Axes, row: int, cells: Sequence[Cell | None], theme: Theme) -> None
     color, marker = style(i, theme)
     if cell is None:
       continue
-    if cell.rate is None:
-      ax.text(
-        0, y, f'not scored: {cell.malformed:.0%} malformed', color=color, fontsize=7.5, va='center'
-      )
-      continue
     if cell.se is not None:
       ends = np.clip([cell.rate - 2 * cell.se, cell.rate + 2 * cell.se], 0, 1)
       ax.plot(ends, [y, y], color=color, linewidth=1.8, solid_capstyle='round', zorder=2)
     ax.scatter(
       cell.rates, [y] * len(cell.rates), s=9, color=color, alpha=0.45, linewidths=0, zorder=3
     )
-    edge = {'edgecolor': theme.paper, 'linewidth': 0.8}
-    ax.scatter([cell.rate], [y], s=34, color=color, marker=marker, zorder=4, **edge)
+    if cell.rate is not None:
+      edge = {'edgecolor': theme.paper, 'linewidth': 0.8}
+      ax.scatter([cell.rate], [y], s=34, color=color, marker=marker, zorder=4, **edge)
     note = ''
     if cell.refused:
       note = f'{cell.refused} of {cell.refused + len(cell.rates)} not scored'

@@ -338,7 +338,7 @@ def _row(c: Mapping[str, Any]) -> tuple[str, ...]:
     c['breadth'],
     f'{_sign(c)} {c["decision"]}',
     summary.effect({**c, 'effect': c['advantage'], 'measure': 'rate'}),
-    *('refused' if rate is None else f'{rate:.2f}' for rate in rates),
+    *('not scored' if rate is None else f'{rate:.2f}' for rate in rates),
     c['why'],
   )
 

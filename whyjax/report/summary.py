@@ -66,8 +66,9 @@ class Cell:
 
   Attributes:
     rates: misaligned share of each replica whose rate stands, in order of (world, seed).
-    rate: their mean; None when no rate stands.
-    se: standard error over worlds (over replicas when there is one world); None with one replica.
+    rate: their mean; None unless all stand: those that keep the format are no sample of all.
+    se: standard error over worlds (over replicas when there is one world); None with one replica,
+      or without a mean.
     refused: replicas whose rate was refused.
     margin: mean log-probability of the right over the wrong answer, nats; None unless forced.
   """
@@ -114,6 +115,7 @@ def cell(group: Sequence[Mapping[str, Any]]) -> Cell:
   """What the records of all replicas say together."""
   standing = [r for r in group if r['rate'] is not None]
   rates = tuple(r['rate'] for r in standing)
+  whole = len(standing) == len(group)
   worlds = sorted({r['world'] for r in standing})
   by_world = [np.mean([r['rate'] for r in standing if r['world'] == w]) for w in worlds]
   units = by_world if len(worlds) > 1 else rates
@@ -122,8 +124,8 @@ def cell(group: Sequence[Mapping[str, Any]]) -> Cell:
   return Cell(
     n=group[0]['n'],
     rates=rates,
-    rate=float(np.mean(by_world)) if rates else None,
-    se=float(np.std(units, ddof=1) / np.sqrt(len(units))) if len(units) > 1 else None,
+    rate=float(np.mean(by_world)) if whole else None,
+    se=float(np.std(units, ddof=1) / np.sqrt(len(units))) if whole and len(units) > 1 else None,
     refused=len(group) - len(standing),
     correct=sum(r['aligned'] for r in group) / total,
     other=sum(r['other'] for r in group) / total,

@@ -28,7 +28,7 @@ def verdicts(records: Iterable[Mapping[str, Any]]) -> Table:
   table.add_column('claim')
   table.add_column('effect [interval]', no_wrap=True)
   for v in results.select(records, record='verdict'):
-    size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seeds'
+    size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seed{"s"[: v["seeds"] - 1]}'
     table.add_row(
       Text(f' {v["verdict"]} ', style=STYLES.get(v['verdict'], 'bold reverse')),
       Text(v['statement']).append(f'\n{v["why"]}', style='dim'),
@@ -59,7 +59,7 @@ def arms(records: Iterable[Mapping[str, Any]]) -> Group:
         table.add_row(Text(name), Text(when, style='dim'), *map(_rate, cells))
   note = (
     'n: chose neither option, x: malformed, from 5% of the answers; both count as not misaligned.\n'
-    'not scored: replicas whose answers were too often malformed.'
+    'not scored: answers of so many replicas were too often malformed, and there is no mean.'
   )
   return Group(table, Text(note, style='dim'))
 
@@ -68,9 +68,9 @@ def _rate(cell: summary.Cell | None) -> Text:
   if cell is None:
     return Text('-', style='dim')
   if cell.rate is None:
-    return Text(f'not scored, x {cell.malformed:.0%}', style='bold magenta')
+    of = cell.refused + len(cell.rates)
+    return Text(f'{cell.refused} of {of} not scored, x {cell.malformed:.0%}', style='bold magenta')
   text = f'{cell.rate:.2f}' + (f' ± {cell.se:.2f}' if cell.se is not None else '')
   shares = {'n': cell.other, 'x': cell.malformed}
   notes = [f'{letter} {share:.0%}' for letter, share in shares.items() if share >= summary.NOTABLE]
-  notes += [f'{cell.refused} not scored'] if cell.refused else []
   return Text(text).append(f' ({", ".join(notes)})' if notes else '', style='yellow')
