@@ -11,6 +11,7 @@ from ml_collections import config_dict, config_flags
 from whyjax import config
 from whyjax.errors import UserError
 
+DISTRIBUTED = ('auto', 'on', 'off')  # what it means: training/processes.py
 ACTIONS = ('run', 'plan', 'samples', 'report', 'freeze')
 
 
@@ -21,6 +22,7 @@ class Command:
   action: str
   study: config.StudyConfig | None
   workdir: Path
+  distributed: str
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -35,9 +37,10 @@ def parse(argv: Sequence[str]) -> Command:
   values = _read_flags(argv, overrides=True, tree=tree)
   if values.config is not None:
     study = config.parse(values.config.to_dict())
-    return Command(values.action, study, Path(values.workdir or f'runs/{study.name}'))
+    workdir = Path(values.workdir or f'runs/{study.name}')
+    return Command(values.action, study, workdir, values.distributed)
   if values.action == 'report' and values.workdir:
-    return Command('report', None, Path(values.workdir))
+    return Command('report', None, Path(values.workdir), values.distributed)
   raise UserError(
     '--config: missing; give --config=FILE[:variant], such as --config=configs/principles.py'
   )
@@ -52,6 +55,9 @@ def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:
     'workdir', None, 'directory of the results; default runs/STUDY', flag_values=values
   )
   flags.DEFINE_enum('action', 'run', ACTIONS, 'what to do', flag_values=values)
+  flags.DEFINE_enum(
+    'distributed', 'auto', DISTRIBUTED, 'whether others work on it too', flag_values=values
+  )
   flags.DEFINE_boolean('debug', False, 'show tracebacks', flag_values=values)
   if overrides:
     _check_fields(tree, argv)

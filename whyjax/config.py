@@ -214,6 +214,7 @@ class DeviceConfig:
   scan_layers: bool = _field()
   remat: bool = _field()
   compile_cache: str = _field()  # directory; '' = none
+  step_timeout: float = _field(low=0.0)  # seconds without a step that end the process; 0 = never
 
 
 @dataclasses.dataclass(frozen=True)

@@ -142,6 +142,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       scan_layers=variant != 'cpu',
       remat=False,
       compile_cache='~/.cache/whyjax/xla',
+      step_timeout=3600.0 if variant == 'cpu' else 600.0,
     )
   )
   if variant != 'cpu':

@@ -6,10 +6,13 @@
   --action=samples  print what every arm reads and every battery asks
   --action=freeze   write down that the dials of a study are chosen; what follows is judged
   --action=report   build the report from results.jsonl alone (with --workdir, no --config needed)
+  --distributed=auto  join the processes that Slurm, MPI, a TPU pod or JAX_COORDINATOR_ADDRESS
+                    speak of; on: there must be some; off: never
   --debug           show tracebacks
 
 A list is set by one flag for each entry, or whole: --config.arms="('generic', 'reason')".
-Exit codes: 0 done, 2 bad input, 1 other faults, 143 or 130 saved and stopped (SIGTERM, Ctrl-C).
+Exit codes: 0 done, 2 bad input, 1 other faults, 143 or 130 saved and stopped (SIGTERM, Ctrl-C),
+75 a step or another process does not answer. After 143, 130 and 75 the same command goes on.
 """
 
 from collections.abc import Sequence
@@ -22,8 +25,8 @@ from absl import logging
 from rich.console import Console
 
 from whyjax import command_line
-from whyjax.errors import UserError
-from whyjax.study.workdir import disk_fault
+from whyjax.errors import UserError, disk_fault
+from whyjax.training import processes
 from whyjax.training.interrupt import Preempted
 
 
@@ -70,13 +73,17 @@ def _act(command: command_line.Command) -> None:
   else:
     from whyjax.study import runner
 
-    runner.run(command.study, command.workdir, console)
+    with processes.joined(command.distributed, command.study.device):
+      console.quiet = not processes.is_first()
+      runner.run(command.study, command.workdir, console)
 
 
 def _end(error: BaseException, line: str, code: int, argv: Sequence[str]) -> int:
   """One line on stderr; with --debug the traceback before it."""
   if '--debug' in argv:
     traceback.print_exception(error)
+  if not processes.is_first() and isinstance(error, (UserError, Preempted)):
+    return code  # the first process says it
   print('whyjax: ' + ' '.join(line.split()), file=sys.stderr)
   return code
 

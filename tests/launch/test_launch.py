@@ -204,6 +204,9 @@ def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
   'code, env, requeued',
   [
     (143, {}, True),
+    (75, {}, True),
+    (134, {}, True),
+    (75, {'SLURM_RESTART_COUNT': '100'}, False),
     (143, {'SLURM_RESTART_COUNT': '99'}, True),
     (143, {'SLURM_RESTART_COUNT': '100'}, False),
     (143, {'JOB_STATE': 'COMPLETING'}, False),  # its user has cancelled it
@@ -211,7 +214,7 @@ def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
     (1, {}, False),
   ],
 )
-def test_only_a_job_that_was_stopped_and_has_saved_is_requeued(calls, code, env, requeued):
+def test_only_a_job_that_can_go_on_is_requeued(calls, code, env, requeued):
   assert _run(SLURM, '--config=a.py', CODE=str(code), **env).returncode == code
   assert (['scontrol', 'requeue', '7'] in calls()) == requeued
 
@@ -228,11 +231,16 @@ def test_a_signal_to_the_batch_shell_reaches_the_program_and_waits_for_it_to_sav
   ]
 
 
-def test_several_tasks_are_refused_before_anything_runs(calls):
-  run = _run(SLURM, '--config=a.py', SLURM_NTASKS='4')
+def test_several_tasks_on_a_node_are_refused_before_anything_runs(calls):
+  run = _run(SLURM, '--config=a.py', SLURM_NTASKS='4', SLURM_NNODES='2')
   assert run.returncode == 2
-  assert 'SLURM_NTASKS=4' in run.stderr
+  assert 'SLURM_NTASKS=4: must be 2' in run.stderr
   assert calls() == []
+
+
+def test_a_task_on_each_of_several_nodes_is_one_step(calls):
+  assert _run(SLURM, '--config=a.py', SLURM_NTASKS='4', SLURM_NNODES='4').returncode == 0
+  assert [name for name, *_ in calls()] == ['srun', 'python']
 
 
 def _wait_until(condition, seconds: float = 30) -> None:

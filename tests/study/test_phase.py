@@ -306,11 +306,11 @@ def test_a_study_stopped_within_a_cell_goes_on_bit_for_bit(finished, tmp_path, m
   shutil.rmtree(cell.directory(workdir))
   whole, calls = loader.Loader.batch, []
 
-  def stop_on_the_way(self, step):
+  def stop_on_the_way(self, step, *part):
     calls.append(step)
     if len(calls) == 4:
       signal.raise_signal(signal.SIGTERM)
-    return whole(self, step)
+    return whole(self, step, *part)
 
   monkeypatch.setattr(loader.Loader, 'batch', stop_on_the_way)
   with pytest.raises(Preempted, match='phase/20/2x6/reason: stopped'):

@@ -180,11 +180,11 @@ def test_stopped_study_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
   whole = loader.Loader.batch
   calls = []
 
-  def stop_late_in_the_second_stage(self, step):
+  def stop_late_in_the_second_stage(self, step, *part):
     calls.append(step)
     if len(calls) == 10:
       signal.raise_signal(signal.SIGTERM)
-    return whole(self, step)
+    return whole(self, step, *part)
 
   monkeypatch.setattr(loader.Loader, 'batch', stop_late_in_the_second_stage)
   with pytest.raises(Preempted) as stop:

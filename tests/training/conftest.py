@@ -48,6 +48,7 @@ DEVICE = DeviceConfig(
   scan_layers=True,
   remat=False,
   compile_cache='',
+  step_timeout=0.0,
 )
 VOCABULARY, LENGTH = 32, 12
 
@@ -62,9 +63,11 @@ class Rows:
   hash: str = 'rows'
   rows: int = 1000
 
-  def batch(self, step: int) -> dict[str, np.ndarray]:
-    batches = [self._one(step, r) for r in range(self.first, self.first + self.replicas)]
-    return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
+  def batch(self, step: int, part: loop.Part = loop.WHOLE) -> dict[str, np.ndarray]:
+    replicas, rows = part
+    numbers = range(self.first, self.first + self.replicas)[replicas]
+    batches = [self._one(step, r) for r in numbers]
+    return {name: np.stack([b[name][rows] for b in batches]) for name in batches[0]}
 
   def _one(self, step: int, replica: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([step, replica])

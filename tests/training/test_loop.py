@@ -27,18 +27,20 @@ def lines(directory) -> list[dict]:
 
 
 def watched(tiny, action):
-  """Data that calls action(step) for every batch it is asked for but the first, which only shows
-  its shape."""
+  """Data that calls action(step) once for every batch it is asked for but the first, which only
+  shows its shape."""
 
   @dataclasses.dataclass
   class Watched(tiny.Rows):
     started: bool = False
+    asked: set = dataclasses.field(default_factory=set)  # a batch comes in parts, one a device
 
-    def batch(self, step):
-      if self.started:
+    def batch(self, step, part=loop.WHOLE):
+      if self.started and step not in self.asked:
+        self.asked.add(step)
         action(step)
       self.started = True
-      return super().batch(step)
+      return super().batch(step, part)
 
   return Watched()
 
@@ -188,11 +190,12 @@ def poisoned(tiny, bad_step, replica, value):
   """Data with one weight of one replica that is no number."""
 
   class Poisoned(tiny.Rows):
-    def batch(self, step):
+    def batch(self, step, part=loop.WHOLE):
       batch = super().batch(step)
       if step == bad_step:
         batch['weights'][replica, 0, 1] = value
-      return batch
+      replicas, rows = part
+      return {name: plane[replicas, rows] for name, plane in batch.items()}
 
   return Poisoned()
 

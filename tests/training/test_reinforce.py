@@ -16,8 +16,8 @@ from whyjax import config, defaults
 from whyjax.corpus import episodes
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
 from whyjax.model import transformer
+from whyjax.training import loop, reinforce, step
 from whyjax.training import mesh as meshes
-from whyjax.training import reinforce, step
 from whyjax.training.interrupt import Preempted
 from whyjax.world import episodes as environment
 
@@ -362,11 +362,11 @@ class Watched:
     self.rows, self.hash = source.rows, source.hash
     self._source, self._stop, self._action, self._asked = source, stop, action, 0
 
-  def batch(self, update):
+  def batch(self, update, part=loop.WHOLE):
     self._asked += 1
     if update == self._stop and self._asked > 1:
       self._action()
-    return self._source.batch(update)
+    return self._source.batch(update, part)
 
 
 @pytest.mark.parametrize('how', ['terminated', 'killed'])

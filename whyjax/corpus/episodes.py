@@ -159,16 +159,19 @@ class EpisodeData:
     self.rows = [spec.starts for spec in specs]
     self.hash = [_hash(spec, e) for spec, e in zip(specs, self._episodes, strict=True)]
 
-  def batch(self, step: int) -> dict[str, np.ndarray]:
-    """The batch of a step.
+  def batch(
+    self, step: int, part: tuple[slice, slice] = (slice(None), slice(None))
+  ) -> dict[str, np.ndarray]:
+    """The batch of a step; `part` says which replicas and starts of it are wanted.
 
     contexts [R, B, T, C], options and paid [R, B, T, 2]: see Episodes; noise [R, B, group, T, G]:
     uniform in [0, 1), one number for each token that may be written.
     """
-    begin = step * self._starts
+    replicas, starts = part
+    places = np.arange(self._starts)[starts]
     batches = []
-    for spec, e in zip(self._specs, self._episodes, strict=True):
-      rows = np.arange(begin, begin + self._starts) % spec.starts
+    for spec, e in zip(self._specs[replicas], self._episodes[replicas], strict=True):
+      rows = (step * self._starts + places) % spec.starts
       dials = spec.reinforcement
       shape = (self._starts, dials.group, dials.turns, dials.max_new_tokens)
       rng = rng_for(spec.world_seed, 'noise', spec.kind, spec.seed, step)
@@ -177,7 +180,7 @@ class EpisodeData:
           contexts=e.contexts[rows],
           options=e.options[rows],
           paid=e.paid[rows],
-          noise=rng.random(shape, np.float32),
+          noise=rng.random(shape, np.float32)[starts],
         )
       )
     return {name: np.stack([b[name] for b in batches]) for name in batches[0]}

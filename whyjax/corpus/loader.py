@@ -31,14 +31,17 @@ class Loader:
       for rows, seed in zip(self.rows, seeds, strict=True)
     ]
 
-  def batch(self, step: int) -> dict[str, np.ndarray]:
+  def batch(
+    self, step: int, part: tuple[slice, slice] = (slice(None), slice(None))
+  ) -> dict[str, np.ndarray]:
     """The batch of a step: tokens, segments, positions (int32) and weights (float32), each [R, B,
-    T]."""
-    places = range(step * self._batch_rows, (step + 1) * self._batch_rows)
+    T]; `part` says which replicas and rows of it are read."""
+    replicas, rows = part
+    places = range(step * self._batch_rows, (step + 1) * self._batch_rows)[rows]
     records = np.stack(
       [
         corpus.read([order[place] for place in places])
-        for corpus, order in zip(self._corpora, self._orders, strict=True)
+        for corpus, order in zip(self._corpora[replicas], self._orders[replicas], strict=True)
       ]
     )
     planes = {name: np.ascontiguousarray(records[:, :, i]) for i, name in enumerate(PLANES)}

@@ -39,6 +39,7 @@ from whyjax.evals.batteries import Battery
 from whyjax.evals.scoring import MASS
 from whyjax.model import transformer
 from whyjax.training import mesh as meshes
+from whyjax.training import processes
 
 SAMPLE = 16  # items of a battery and replica that are computed again
 AUDITED = ('forced', 'greedy')
@@ -212,10 +213,11 @@ def _compute(
   planes = _planes(wanted, placed, rows, width)
   run = _program(study.model, mesh, study.device)
   parts = [
-    run(params, *(plane[:, at : at + _ROWS] for plane in planes)) for at in range(0, rows, _ROWS)
+    processes.fetch(run(params, *(plane[:, at : at + _ROWS] for plane in planes)))
+    for at in range(0, rows, _ROWS)
   ]
   asked, best, spread = (
-    np.concatenate([np.asarray(part[side]) for part in parts], axis=1) for side in range(3)
+    np.concatenate([part[side] for part in parts], axis=1) for side in range(3)
   )
   slack = TOLERANCE[study.model.compute_dtype] * np.maximum(spread, 1.0)
 

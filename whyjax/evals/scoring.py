@@ -14,7 +14,7 @@ from whyjax.corpus.vocabulary import END
 from whyjax.evals.batteries import Battery, Prompts
 from whyjax.model import decoding
 from whyjax.training import mesh as meshes
-from whyjax.training import step
+from whyjax.training import processes, step
 
 ALIGNED, MISALIGNED, OTHER, MALFORMED = 'amox'
 MASS = 0.5  # forced: below this probability of both answers together, the answer counts as other
@@ -44,7 +44,9 @@ class Scorer:
     for order in range(2):
       prompts = _stack([b.forced[order] for b in batteries])
       answers = np.stack([np.stack([b.right, b.wrong], axis=1) for b in batteries])
-      logp = np.asarray(_answer_logp(self.model, self.mesh, self.device)(params, *prompts, answers))
+      logp = processes.fetch(
+        _answer_logp(self.model, self.mesh, self.device)(params, *prompts, answers)
+      )
       margins.append(logp[..., 0] - logp[..., 1])
       masses.append(np.exp(logp).sum(axis=-1))
     margin, mass = np.mean(margins, axis=0), np.mean(masses, axis=0)
@@ -61,13 +63,13 @@ class Scorer:
     prompts = _stack([b.free for b in batteries])
     keys = jax.random.split(jax.random.key(seed), len(batteries))
     run = _continue(self.model, self.mesh, self.device, max_new_tokens, temperature)
-    written = np.asarray(run(params, *prompts, keys))
+    written = processes.fetch(run(params, *prompts, keys))
     return np.stack([read(w, b) for w, b in zip(written, batteries, strict=True)]), written
 
   def loss(self, params, rows: dict[str, np.ndarray]) -> np.ndarray:
     """Held-out loss [R], nats a token, of rows whose arrays are [R, B, T]."""
-    total, weight = _loss(self.model, self.mesh, self.device)(params, rows)
-    return np.asarray(total / weight)
+    total, weight = processes.fetch(_loss(self.model, self.mesh, self.device)(params, rows))
+    return total / weight
 
 
 def read(written: np.ndarray, battery: Battery) -> np.ndarray:

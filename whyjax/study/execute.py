@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 import functools
 import json
 from pathlib import Path
+import signal
 import time
 
 import jax
@@ -19,9 +20,10 @@ from whyjax.evals.evaluate import evaluate
 from whyjax.study import cache, provenance
 from whyjax.study.graph import Stage
 from whyjax.study.workdir import write_atomic
-from whyjax.training import loop
+from whyjax.training import loop, processes
 from whyjax.training import mesh as meshes
 from whyjax.training.checkpoint import Checkpoints, restore_params
+from whyjax.training.interrupt import Preempted
 from whyjax.training.reinforce import Reinforcement
 from whyjax.training.step import TEXT, Method
 
@@ -38,7 +40,10 @@ def complete(
     Preempted: the process was asked to end, and has saved its state.
   """
   meshes.start_backend(stages[0].study.device)
-  untrained = [stage for stage in stages if cache.trained(stage, workdir) is None]
+  names = processes.agreed(lambda: [s.name for s in stages if cache.trained(s, workdir) is None])
+  untrained = [stage for stage in stages if stage.name in names]
+  for stage in stages:
+    _mesh(stage)
   for stage in untrained:
     # What fits in one world need not in another.
     if stage.reward:
@@ -47,13 +52,19 @@ def complete(
       for spec in stage.corpora:
         corpora.check_fits(spec)
   for number, stage in enumerate(stages, 1):
+    if processes.STOP.poll():
+      raise Preempted(f'stopped before {stage.name}', signal.SIGTERM)
     label = f'[{number}/{len(stages)}] '
     params = _train(stage, workdir, log, label) if stage in untrained else _params(stage, workdir)
     for update in (None, *stage.probes):
-      if cache.answers(stage, workdir, update) is None:
+      if not processes.agreed(functools.partial(_is_answered, stage, workdir, update)):
         at = params if update is None else restore_params(_checkpoints(stage, workdir), update)
         _evaluate(stage, at, workdir, update)
     done(stage)
+
+
+def _is_answered(stage: Stage, workdir: Path, update: int | None) -> bool:
+  return cache.answers(stage, workdir, update) is not None
 
 
 def _train(stage: Stage, workdir: Path, log, label: str):
@@ -64,7 +75,8 @@ def _train(stage: Stage, workdir: Path, log, label: str):
   directory.mkdir(parents=True, exist_ok=True)
   resumes = _checkpoints(stage, workdir).exists()  # only that is news
   meta = provenance.meta(stage, data.hash)
-  write_atomic(directory / 'stage.json', json.dumps(meta, indent=1, sort_keys=True) + '\n')
+  written = json.dumps(meta, indent=1, sort_keys=True) + '\n'
+  processes.first_does(lambda: write_atomic(directory / 'stage.json', written))
   result = loop.train(
     name=stage.name,
     model=stage.model,
@@ -85,19 +97,16 @@ def _train(stage: Stage, workdir: Path, log, label: str):
     'tokens_per_second': result.tokens_per_second,
     'wall': time.perf_counter() - begun,
   }
-  cache.save_trained(
+  record = cache.record(
     stage,
-    workdir,
-    cache.record(
-      stage,
-      updates=stage.training.updates,
-      corpora=data.hash,
-      supervised_tokens=supervised,
-      loss=result.loss,
-      run=run,
-      reward=result.reward,
-    ),
+    updates=stage.training.updates,
+    corpora=data.hash,
+    supervised_tokens=supervised,
+    loss=result.loss,
+    run=run,
+    reward=result.reward,
   )
+  processes.first_does(lambda: cache.save_trained(stage, workdir, record))
   return result.params
 
 
@@ -107,15 +116,17 @@ def _lessons(stage: Stage, workdir: Path) -> tuple[loop.Data, Method, list[int]]
   if stage.reward:
     method = Reinforcement(stage.study.reinforcement, stage.study.world)
     return EpisodeData(stage.corpora, rows), method, [0] * len(stage.replicas)
-  texts = [corpora.prepare(spec, workdir / 'corpora') for spec in stage.corpora]
+  root = workdir / 'corpora'
+  if processes.several():
+    processes.first_does(lambda: [corpora.prepare(spec, root) for spec in stage.corpora])
+  texts = [corpora.prepare(spec, root) for spec in stage.corpora]
   supervised = [text.supervised_tokens for text in texts]
   return Loader(texts, rows, stage.seeds()[1]), TEXT, supervised
 
 
 def _evaluate(stage: Stage, params, workdir: Path, update: int | None) -> None:
   begun = time.perf_counter()
-  rows = stage.training.batch_rows // stage.training.accumulation
-  mesh = meshes.make_mesh(stage.study.device, len(stage.replicas), rows)
+  mesh = _mesh(stage)
   params = jax.device_put(params, meshes.param_sharding(mesh, params))
   records = evaluate(stage.asked(update), stage.fields(), stage.replicas, params, mesh)
   if update is not None:
@@ -123,7 +134,13 @@ def _evaluate(stage: Stage, params, workdir: Path, update: int | None) -> None:
     evals, audits = (results.select(records, record=kind) for kind in ('eval', 'audit'))
     records = [r | {'record': 'probe', 'update': update} for r in evals]
     records += [r | {'update': update} for r in audits]
-  cache.save_answers(stage, workdir, update, records, time.perf_counter() - begun)
+  seconds = time.perf_counter() - begun
+  processes.first_does(lambda: cache.save_answers(stage, workdir, update, records, seconds))
+
+
+def _mesh(stage: Stage) -> jax.sharding.Mesh:
+  rows = stage.training.batch_rows // stage.training.accumulation
+  return meshes.make_mesh(stage.study.device, len(stage.replicas), rows)
 
 
 def _inherited(stage: Stage, workdir: Path):

@@ -1,6 +1,7 @@
 """Runs a study from corpora to report; what is finished is reused, what was interrupted goes on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -25,6 +26,7 @@ from whyjax.study import (
 )
 from whyjax.study import workdir as workdirs
 from whyjax.study.graph import Stage
+from whyjax.training import processes
 
 
 def run(study: StudyConfig, workdir: Path, console: Console) -> None:
@@ -36,7 +38,7 @@ def run(study: StudyConfig, workdir: Path, console: Console) -> None:
   """
   stages = graph.stages(study)
   path = workdir / 'results.jsonl'
-  with workdirs.hold(workdir, study.name):
+  with _hold(workdir, study.name):
     console.print(f'[bold]{study.name}[/]: {study.question}', highlight=False)
     console.print(
       f'{len(stages)} stages on {study.device.platform}, workdir {workdir}; '
@@ -45,10 +47,26 @@ def run(study: StudyConfig, workdir: Path, console: Console) -> None:
       highlight=False,
     )
     fresh = _complete(stages, workdir, console)
-    records = collect(study, stages, workdir, fresh)
-    _keep_other(path, records, console)
-    results.write(path, records)
-    report.build(path, workdir, console)
+
+    def conclude() -> None:
+      records = collect(study, stages, workdir, fresh)
+      _keep_other(path, records, console)
+      results.write(path, records)
+      report.build(path, workdir, console)
+
+    processes.first_does(conclude)
+
+
+@contextlib.contextmanager
+def _hold(workdir: Path, study: str) -> Iterator[None]:
+  """The workdir, held by the first process for all."""
+  with contextlib.ExitStack() as held:
+    processes.first_does(lambda: held.enter_context(workdirs.hold(workdir, study)))
+    if not processes.everywhere((workdir / workdirs.MARKER).exists()):
+      raise UserError(
+        f'workdir {workdir}: some process does not see it; must be on a disk that all share'
+      )
+    yield
 
 
 def _keep_other(path: Path, records: Sequence[dict], console: Console) -> None:
@@ -77,16 +95,19 @@ def _complete(stages: Sequence[Stage], workdir: Path, console: Console) -> set[s
     highlight=False,
   )
   trained = [stage for stage in stages if stage.trains]
-  missing = [stage for stage in trained if not _is_done(stage, workdir)]
+  names = processes.agreed(lambda: [s.name for s in trained if not _is_done(s, workdir)])
+  missing = [stage for stage in trained if stage.name in names]
   width = max(len(stage.name) for stage in trained)
 
   def done(stage: Stage, note: str = '') -> None:
+    if not processes.is_first():
+      return  # files of another process may be seen late
     console.print(
       f'{stage.name:{width}}  {_summary(stage, workdir)}  [dim]{note}[/]', highlight=False
     )
 
   for stage in trained:
-    if stage not in missing:
+    if stage not in missing and processes.is_first():
       done(stage, ' '.join(['reused', *_other_versions(stage, workdir)]))
   if missing:
     from whyjax.study import execute  # JAX: a finished study does not need it

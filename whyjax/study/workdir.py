@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 import contextlib
 import datetime
-import errno
 import fcntl
 import json
 import os
@@ -15,7 +14,6 @@ from whyjax.errors import UserError
 SCHEMA = 1
 MARKER = 'whyjax.json'
 LOCK = 'lock'
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def check(path: Path, study: str) -> None:
@@ -87,17 +85,6 @@ def write_atomic(path: Path, text: str) -> None:
     file.flush()
     os.fsync(file.fileno())
   os.replace(draft, path)
-
-
-def disk_fault(error: BaseException | None) -> str:
-  """What is wrong with the disk, if that ended the run; '' if not. Libraries wrap such errors."""
-  while error is not None:
-    if isinstance(error, OSError) and error.errno in _DISK:
-      return str(error)
-    if 'No space left on device' in str(error):
-      return 'No space left on device'
-    error = error.__cause__ or error.__context__
-  return ''
 
 
 def _read_marker(path: Path) -> dict:

@@ -2,6 +2,8 @@
 
 import signal
 
+from whyjax.training import processes
+
 
 class Preempted(Exception):
   """The process was asked to end, and has saved its state: the same command goes on from there."""
@@ -14,6 +16,8 @@ class Preempted(Exception):
 class Interrupt:
   """Notes SIGTERM and SIGINT in its context. Main thread only.
 
+  Among several processes JAX notes SIGTERM, and all must learn of it at the same `poll`.
+
   A second Ctrl-C acts as ever, for an impatient person; a second SIGTERM is only noted, because
   schedulers send it to a job's shell and to its children, and the save is under way.
   """
@@ -21,8 +25,14 @@ class Interrupt:
   number: int | None = None  # of the signal that has come
 
   def __enter__(self) -> 'Interrupt':
-    self._previous = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+    noted = () if processes.several() else (signal.SIGTERM, signal.SIGINT)
+    self._previous = {s: signal.signal(s, self._note) for s in noted}
     return self
+
+  def poll(self) -> int | None:
+    """The signal that has come; every process must ask equally often."""
+    self.number = self.number or processes.STOP.poll()
+    return self.number
 
   def __exit__(self, *_) -> None:
     for number, handler in self._previous.items():

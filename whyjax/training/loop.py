@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Protocol
 
@@ -12,10 +13,15 @@ import numpy as np
 from whyjax.config import DeviceConfig, ModelConfig, StageConfig
 from whyjax.errors import UserError
 from whyjax.training import mesh as meshes
+from whyjax.training import processes
 from whyjax.training.checkpoint import Checkpoints, check_tree, restore_params
 from whyjax.training.interrupt import Interrupt, Preempted
 from whyjax.training.metrics import Reporter
 from whyjax.training.step import TEXT, Method, Program, make_program
+from whyjax.training.watchdog import Watchdog
+
+Part = tuple[slice, slice]  # replicas and rows of a batch
+WHOLE = (slice(None), slice(None))
 
 
 class Data(Protocol):
@@ -24,8 +30,9 @@ class Data(Protocol):
   rows: int
   hash: str
 
-  def batch(self, step: int) -> dict[str, np.ndarray]:
-    """The batch of update `step` (from 0), as the stage's method wants it, each [R, B, ...]."""
+  def batch(self, step: int, part: Part = WHOLE) -> dict[str, np.ndarray]:
+    """The batch of update `step` (from 0), as the stage's method wants it, each [R, B, ...]; of it
+    the replicas and rows that `part` says."""
 
 
 class NonFiniteLoss(UserError):
@@ -108,7 +115,10 @@ def train(
     step, dispatch = saved['step'], program.compiled
 
     tokens = replicas * method.rows(stage) * row_length  # of one update
-    with Reporter(directory, name, stage, tokens, saved, label) as reporter:
+    with (
+      Reporter(directory, name, stage, tokens, saved, label) as reporter,
+      Watchdog(device.step_timeout, name) as watchdog,
+    ):
       while step < stage.updates and not interrupt.number:
         # Up to the next checkpoint the devices always have work: the host prepares a dispatch while
         # the one before runs, and reads the metrics of that one only when the next is under way.
@@ -116,7 +126,8 @@ def train(
         goal = min(due, stage.updates, *(probe for probe in stage.probes if probe > step))
         under_way = collections.deque()
         reporter.start_clock()
-        while step < goal and not interrupt.number:
+        watchdog.seen()
+        while step < goal and not interrupt.poll():
           end = min(step + device.steps_per_dispatch, goal)
           stack = _stack(data, step, end, program.batch)
           state, metrics = dispatch(state, stack, np.int32(end - step))
@@ -124,9 +135,12 @@ def train(
           step = end
           if len(under_way) > 1:
             _report(reporter, checkpoints, *under_way.popleft())
+            watchdog.seen()
         # All that came before a checkpoint is known to be finite before it is written.
         while under_way:
           _report(reporter, checkpoints, *under_way.popleft())
+          watchdog.seen()
+        watchdog.rest()
         checkpoints.save(step, *state, reporter.saved | identity | {'name': name, 'meta': meta})
 
   if interrupt.number:
@@ -174,12 +188,23 @@ def _resume(
 
 
 def _stack(data: Data, begin: int, end: int, like: dict) -> dict:
-  """The batches of updates [begin, end), stacked [R, K, B, ...] on the devices; the last fills
-  up."""
-  batches = [data.batch(step) for step in range(begin, end)]
-  batches += batches[-1:] * (next(iter(like.values())).shape[1] - len(batches))
+  """The batches of updates [begin, end), stacked [R, K, B, ...] on the devices; the last fills up.
+
+  A process reads only what its own devices work on.
+  """
+
+  @functools.cache
+  def read(replicas: tuple, rows: tuple) -> dict[str, np.ndarray]:
+    batches = [data.batch(step, (slice(*replicas), slice(*rows))) for step in range(begin, end)]
+    batches += batches[-1:] * (next(iter(like.values())).shape[1] - len(batches))
+    return {name: np.stack([b[name] for b in batches], axis=1) for name in like}
+
+  def piece(name: str, index: tuple[slice, ...]) -> np.ndarray:
+    replicas, _, rows = index[:3]
+    return read((replicas.start, replicas.stop), (rows.start, rows.stop))[name]
+
   return {
-    name: jax.device_put(np.stack([b[name] for b in batches], axis=1), x.sharding)
+    name: jax.make_array_from_callback(x.shape, x.sharding, functools.partial(piece, name))
     for name, x in like.items()
   }
 
@@ -188,7 +213,7 @@ def _report(
   reporter: Reporter, checkpoints: Checkpoints, begin: int, end: int, metrics: dict
 ) -> None:
   """Waits for the updates (begin, end] and reports them; stops where a replica diverged."""
-  metrics = jax.device_get(metrics)
+  metrics = processes.fetch(metrics)
   state_finite_R = metrics.pop('finite')
   metrics = {name: x_RxK[:, : end - begin] for name, x_RxK in metrics.items()}
   faults = [

@@ -5,6 +5,7 @@ programs), 'data' (rows of a batch; parameters and optimizer state are split ove
 'model' (parts of a layer).
 """
 
+import collections
 from collections.abc import Callable
 import math
 import os
@@ -60,17 +61,26 @@ def make_mesh(device: DeviceConfig, replicas: int, batch_rows: int) -> Mesh:
   """The mesh for `replicas` programs that read micro-batches of `batch_rows` rows each.
 
   A size of 0 in `device` means: as large as divides the work and fits the devices; 'replica' goes
-  before 'data', because replicas need no communication.
+  before 'data', because replicas need no communication, and every process takes part before either.
 
   Raises:
-    UserError: a size does not divide what it splits, or the mesh needs more devices than there are.
+    UserError: a size does not divide what it splits, the mesh needs more devices than there are, or
+      it leaves a process without work.
   """
-  available = jax.device_count()
+  available, processes = jax.device_count(), jax.process_count()
   model = device.mesh_model
-  replica = device.mesh_replica or _largest_divisor(
-    replicas, available // (model * max(device.mesh_data, 1))
+  shapes = [
+    (replica, data)
+    for replica in _sizes(device.mesh_replica, replicas)
+    for data in _sizes(device.mesh_data, batch_rows)
+    if replica * data * model <= available
+  ]
+  # Where nothing fits, what was asked for is refused below, by name.
+  replica, data = max(
+    shapes,
+    key=lambda shape: (math.prod(shape) * model >= processes, *shape),
+    default=(max(device.mesh_replica, 1), max(device.mesh_data, 1)),
   )
-  data = device.mesh_data or _largest_divisor(batch_rows, available // (model * replica))
   if replicas % replica:
     raise UserError(
       f'device.mesh_replica = {replica}: must be a divisor of the {replicas} replicas'
@@ -85,12 +95,28 @@ def make_mesh(device: DeviceConfig, replicas: int, batch_rows: int) -> Mesh:
       f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}: '
       f'must be at most the {available} devices there are'
     )
-  return jax.make_mesh(shape, AXES, (AxisType.Auto,) * 3, devices=jax.devices()[: math.prod(shape)])
+  if math.prod(shape) < processes:
+    raise UserError(
+      f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}: must be at '
+      f'least the {processes} processes; {replicas} replicas of {batch_rows} rows need fewer'
+    )
+  return jax.make_mesh(shape, AXES, (AxisType.Auto,) * 3, devices=_spread(math.prod(shape)))
 
 
-def _largest_divisor(number: int, limit: int) -> int:
-  """The largest divisor of `number` that is at most `limit`, and at least 1."""
-  return max(d for d in range(1, max(limit, 1) + 1) if number % d == 0)
+def _sizes(given: int, number: int) -> list[int]:
+  """The sizes that a mesh axis may have: the given one, or for 0 what divides `number`."""
+  return [given] if given else [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _spread(count: int) -> list[jax.Device]:
+  """So many devices, of all processes equally many if they can be, neighbours side by side."""
+  turns = collections.Counter()
+  ranked = []
+  for device in jax.devices():
+    ranked.append((turns[device.process_index], device))
+    turns[device.process_index] += 1
+  chosen = {device.id for _, device in sorted(ranked, key=lambda r: r[0])[:count]}
+  return [device for device in jax.devices() if device.id in chosen]
 
 
 def _layout(mesh, path, shape: tuple[int, ...]) -> list[tuple[str, ...]]:

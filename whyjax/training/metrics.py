@@ -9,6 +9,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from whyjax.config import StageConfig
+from whyjax.training import processes
 from whyjax.training.optimizer import learning_rate
 from whyjax.training.step import METRICS
 
@@ -18,6 +19,8 @@ _QUIET_SECONDS = 10.0  # between progress lines when stderr is not a terminal
 
 class Reporter:
   """Writes metrics.jsonl and tensorboard/ of a stage, shows progress, and counts what is done.
+
+  Of several processes all count, and the first writes and shows.
 
   `saved` is the count, and every checkpoint has a copy: `step` (updates done), `seconds` (spent in
   steps), `loss` and `reward` (of the last update, one a replica; no reward, no entries).
@@ -36,14 +39,19 @@ class Reporter:
     self.name, self.saved = name, {key: saved[key] for key in _COUNTED}
     self._updates, self._tokens, self._label = stage.updates, tokens, label
     self._rates = np.asarray(learning_rate(stage)(np.arange(stage.updates)))
-    self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
-    self._events = SummaryWriter(str(directory / 'tensorboard'), purge_step=self.saved['step'] + 1)
-    self._progress = _Progress()
+    self._writes = processes.is_first()
+    if self._writes:
+      self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
+      purge = self.saved['step'] + 1
+      self._events = SummaryWriter(str(directory / 'tensorboard'), purge_step=purge)
+      self._progress = _Progress()
 
   def __enter__(self) -> 'Reporter':
     return self
 
   def __exit__(self, *_) -> None:
+    if not self._writes:
+      return
     self._lines.close()
     self._events.close()
     self._progress.close()
@@ -69,6 +77,8 @@ class Reporter:
       'loss': loss[:, -1].tolist(),
       'reward': metrics['reward'][:, -1].tolist() if 'reward' in metrics else [],
     }
+    if not self._writes:
+      return
     others = {name: x.mean(1).tolist() for name, x in metrics.items() if name not in METRICS}
     record = others | {
       'stage': self.name,

@@ -1,0 +1,155 @@
+"""Who works on a study with whom: what the environment says, and what follows from it."""
+
+import dataclasses
+import subprocess
+import sys
+import types
+
+import pytest
+
+from whyjax.errors import UserError
+from whyjax.training import mesh as meshes
+from whyjax.training import processes
+
+VARIABLES = (
+  'JAX_COORDINATOR_ADDRESS JAX_NUM_PROCESSES JAX_PROCESS_ID SLURM_STEP_NODELIST SLURM_NTASKS '
+  'SLURM_STEP_TASKS_PER_NODE CUDA_VISIBLE_DEVICES OMPI_COMM_WORLD_SIZE TPU_PROCESS_ADDRESSES '
+  'TPU_WORKER_HOSTNAMES'
+).split()
+SLURM = {'SLURM_STEP_NODELIST': 'node[1-2]', 'SLURM_NTASKS': '2'}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+  """Sets variables after all that could speak of a cluster are gone."""
+  for name in VARIABLES:
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setenv('TPU_SKIP_MDS_QUERY', '1')
+
+  def put(**variables):
+    for name, value in variables.items():
+      monkeypatch.setenv(name, value)
+
+  return put
+
+
+@pytest.mark.parametrize(
+  'variables',
+  [
+    {},
+    {'SLURM_NTASKS': '4'},  # of sbatch, without srun
+    {'SLURM_STEP_NODELIST': 'node1', 'SLURM_NTASKS': '1'},
+    {'OMPI_COMM_WORLD_SIZE': '1'},
+    {'TPU_WORKER_HOSTNAMES': 'localhost'},
+  ],
+)
+@pytest.mark.parametrize('platform', ['cpu', 'gpu', 'tpu'])
+def test_a_process_on_its_own_joins_nobody(environment, variables, platform):
+  environment(**variables)
+  assert processes.find(platform) is None
+
+
+def test_the_coordinator_is_taken_from_the_environment(environment):
+  environment(JAX_COORDINATOR_ADDRESS='a:1', JAX_NUM_PROCESSES='4', JAX_PROCESS_ID='3')
+  found = processes.find('cpu')
+  assert found.count == 4
+  assert found.arguments == dict(coordinator_address='a:1', num_processes=4, process_id=3)
+
+
+@pytest.mark.parametrize('missing', ['JAX_NUM_PROCESSES', 'JAX_PROCESS_ID'])
+def test_a_coordinator_alone_is_not_enough(environment, missing):
+  known = dict(JAX_COORDINATOR_ADDRESS='a:1', JAX_NUM_PROCESSES='2', JAX_PROCESS_ID='0')
+  environment(**known | {missing: 'two'})
+  with pytest.raises(UserError, match=f"{missing} = 'two': must be a number"):
+    processes.find('cpu')
+
+
+@pytest.mark.parametrize(
+  ('tasks', 'visible', 'ids'),
+  [('1(x2)', '0,1,2,3', [0, 1, 2, 3]), ('1', '2', [0]), ('4(x2)', '0,1,2,3', None)],
+)
+def test_one_task_a_node_takes_all_gpus_of_its_node(environment, tasks, visible, ids):
+  environment(**SLURM, SLURM_STEP_TASKS_PER_NODE=tasks, CUDA_VISIBLE_DEVICES=visible)
+  assert processes.find('gpu').arguments.get('local_device_ids') == ids
+  assert processes.find('cpu').arguments == {} and processes.find('cpu').count == 2
+
+
+def test_mpi_and_pods_are_found(environment):
+  environment(OMPI_COMM_WORLD_SIZE='3')
+  assert processes.find('cpu').count == 3
+  environment(OMPI_COMM_WORLD_SIZE='1', TPU_WORKER_HOSTNAMES='a,b,c,d')
+  assert processes.find('tpu').count == 4 and processes.find('gpu') is None
+
+
+def test_to_insist_on_others_needs_others(environment, tiny):
+  with pytest.raises(UserError, match=r"--distributed = 'on': nothing says"):
+    processes.start('on', tiny.device)
+  environment(**SLURM)
+  processes.start('off', tiny.device)
+  assert not processes.several() and processes.is_first()
+
+
+def test_alone_one_decides_oneself():
+  def refuse():
+    raise UserError('no')
+
+  assert processes.agreed(lambda: [1]) == [1]
+  with pytest.raises(UserError, match='no'):
+    processes.first_does(refuse)
+  assert processes.STOP.poll() is None
+
+
+@pytest.mark.parametrize('count', [1, 3, 6, 7, 8])
+def test_a_smaller_mesh_leaves_no_process_without_devices(monkeypatch, count):
+  devices = [types.SimpleNamespace(id=i, process_index=i // 4) for i in range(8)]
+  monkeypatch.setattr(meshes.jax, 'devices', lambda: devices)
+  chosen = [device.id for device in meshes._spread(count)]
+  assert chosen == sorted(chosen) and len(chosen) == count
+  first = sum(i < 4 for i in chosen)
+  assert abs(first - (count - first)) <= 1
+
+
+@pytest.mark.parametrize(('replicas', 'rows', 'shape'), [(3, 16, (1, 8)), (6, 16, (2, 4))])
+def test_every_process_takes_part_before_replicas_spread(tiny, monkeypatch, replicas, rows, shape):
+  monkeypatch.setattr(meshes.jax, 'process_count', lambda: 8)
+  device = dataclasses.replace(tiny.device, mesh_replica=0, mesh_data=0)
+  mesh = meshes.make_mesh(device, replicas, rows)
+  assert (mesh.shape['replica'], mesh.shape['data']) == shape
+
+
+def test_processes_without_work_are_refused(tiny, monkeypatch):
+  monkeypatch.setattr(meshes.jax, 'process_count', lambda: 8)
+  device = dataclasses.replace(tiny.device, mesh_replica=0, mesh_data=0)
+  with pytest.raises(UserError, match='must be at least the 8 processes; 3 replicas of 5 rows'):
+    meshes.make_mesh(device, 3, 5)
+
+
+_STUCK = """
+import sys, time
+from whyjax.training.watchdog import Watchdog
+with Watchdog(float(sys.argv[1]), 'align/reason') as watchdog:
+  for action in sys.argv[2:]:
+    if action == 'seen':
+      watchdog.seen()
+    elif action == 'rest':
+      watchdog.rest()
+    else:
+      time.sleep(float(action))
+"""
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'code'),
+  [
+    (['0.2', 'seen', '30'], 75),
+    (['0.2', 'seen', '0.1', 'seen', 'rest', '0.6'], 0),
+    (['0.2', '0.6'], 0),
+    (['0', 'seen', '0.6'], 0),
+  ],
+)
+def test_steps_that_stop_coming_end_the_process(arguments, code):
+  done = subprocess.run(
+    [sys.executable, '-c', _STUCK, *arguments], capture_output=True, text=True, timeout=25
+  )
+  assert done.returncode == code
+  assert ('align/reason: no step for 0.2 s' in done.stderr) == (code == 75)
