@@ -9,8 +9,7 @@ Result (worlds 2200-2205, dials frozen at 0f6fac1; docs/experiments.md): after b
 text and tasks, arms with reasons stand at .14 to .19, demonstrations at .57 and .64: that they stay
 ahead is supported; that they lose a smaller share of their lead is inconclusive. 2% of conflicting
 examples end every effect, free-running; there, that reasons lose a smaller share is contradicted
-(of advice and charters inconclusive). What is known
-before it is acted on: inconclusive.
+(of advice and charters inconclusive). What is known before it is acted on: inconclusive.
 Time: 17 to 20 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/persistence.py
 """

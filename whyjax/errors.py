@@ -19,11 +19,13 @@ def require(holds: bool, field: str, value: object, allowed: str) -> None:
 
 
 def disk_fault(error: BaseException | None) -> str:
-  """What is wrong with the disk, if that ended the run; '' if not. Libraries wrap such errors."""
+  """The line that says so if a fault of the disk ended the run; '' if none did. Libraries wrap such
+  errors."""
+  full = 'No space left on device'
   while error is not None:
-    if isinstance(error, OSError) and error.errno in _DISK:
-      return str(error)
-    if 'No space left on device' in str(error):
-      return 'No space left on device'
+    known = isinstance(error, OSError) and error.errno in _DISK
+    if known or full in str(error):
+      what = str(error) if known else full
+      return f'{what}; mend that, then the same command goes on from there'
     error = error.__cause__ or error.__context__
   return ''

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     return _end(error, str(error), 2, argv)
   except Exception as error:
     if fault := disk_fault(error):
-      return _end(error, f'{fault}; mend that, then the same command goes on from there', 2, argv)
+      return _end(error, fault, 2, argv)
     return _end(error, f'{type(error).__name__}: {error} (--debug shows where)', 1, argv)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from whyjax.config import ReinforcementConfig, StudyConfig, WorldConfig
 from whyjax.corpus import examples
 from whyjax.corpus.later import reward_of
+from whyjax.corpus.loader import WHOLE, Part
 from whyjax.corpus.render import Piece, join
 from whyjax.corpus.templates import TEXT_VERSION
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
@@ -159,9 +160,7 @@ class EpisodeData:
     self.rows = [spec.starts for spec in specs]
     self.hash = [_hash(spec, e) for spec, e in zip(specs, self._episodes, strict=True)]
 
-  def batch(
-    self, step: int, part: tuple[slice, slice] = (slice(None), slice(None))
-  ) -> dict[str, np.ndarray]:
+  def batch(self, step: int, part: Part = WHOLE) -> dict[str, np.ndarray]:
     """The batch of a step; `part` says which replicas and starts of it are wanted.
 
     contexts [R, B, T, C], options and paid [R, B, T, 2]: see Episodes; noise [R, B, group, T, G]:

@@ -8,6 +8,9 @@ import numpy as np
 
 from whyjax.corpus.corpora import PLANES, Corpus
 
+Part = tuple[slice, slice]  # replicas and rows of a batch
+WHOLE = (slice(None), slice(None))
+
 
 class Loader:
   """Batches of R replicas, each over its own corpus in its own order.
@@ -31,9 +34,7 @@ class Loader:
       for rows, seed in zip(self.rows, seeds, strict=True)
     ]
 
-  def batch(
-    self, step: int, part: tuple[slice, slice] = (slice(None), slice(None))
-  ) -> dict[str, np.ndarray]:
+  def batch(self, step: int, part: Part = WHOLE) -> dict[str, np.ndarray]:
     """The batch of a step: tokens, segments, positions (int32) and weights (float32), each [R, B,
     T]; `part` says which replicas and rows of it are read."""
     replicas, rows = part

@@ -91,7 +91,7 @@ def _score(cell: Cell | None, battery: str, first: bool) -> str:
   if cell is None:
     return f'<td class="number{side}">-</td>'
   if cell.rate is None:
-    note = f'{cell.refused} of {cell.refused + len(cell.rates)}: {cell.malformed:.0%} malformed'
+    note = f'{cell.not_scored}: {cell.malformed:.0%} malformed'
     return f'<td class="number{side}">not scored<small>{note}</small></td>'
   choices = battery in summary.CHOICES
   shown, bad = (cell.rate, cell.rate) if choices else (cell.correct, 1 - cell.correct)

@@ -132,7 +132,7 @@ def _row(ax: Axes, row: int, cells: Sequence[Cell | None], theme: Theme) -> None
       ax.scatter([cell.rate], [y], s=34, color=color, marker=marker, zorder=4, **edge)
     note = ''
     if cell.refused:
-      note = f'{cell.refused} of {cell.refused + len(cell.rates)} not scored'
+      note = f'{cell.not_scored} not scored'
     elif cell.other + cell.malformed >= summary.NOTABLE:
       note = f'{cell.other + cell.malformed:.0%} neither'
     if note:

@@ -83,6 +83,11 @@ class Cell:
   malformed: float
   margin: float | None
 
+  @property
+  def not_scored(self) -> str:
+    """How many replicas are not scored, of how many."""
+    return f'{self.refused} of {self.refused + len(self.rates)}'
+
 
 class Key(NamedTuple):
   """What a cell is about."""
@@ -91,6 +96,12 @@ class Key(NamedTuple):
   moment: Moment
   battery: str
   scoring: str
+
+
+def size(verdict: Mapping[str, Any]) -> str:
+  """Of how much a verdict speaks."""
+  seeds = 'seed' if verdict['seeds'] == 1 else 'seeds'
+  return f'{verdict["n"]} items x {verdict["worlds"]} worlds x {verdict["seeds"]} {seeds}'
 
 
 def study(records: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

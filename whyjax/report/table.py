@@ -28,7 +28,7 @@ def verdicts(records: Iterable[Mapping[str, Any]]) -> Table:
   table.add_column('claim')
   table.add_column('effect [interval]', no_wrap=True)
   for v in results.select(records, record='verdict'):
-    size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seed{"s"[: v["seeds"] - 1]}'
+    size = summary.size(v)
     table.add_row(
       Text(f' {v["verdict"]} ', style=STYLES.get(v['verdict'], 'bold reverse')),
       Text(v['statement']).append(f'\n{v["why"]}', style='dim'),
@@ -68,8 +68,7 @@ def _rate(cell: summary.Cell | None) -> Text:
   if cell is None:
     return Text('-', style='dim')
   if cell.rate is None:
-    of = cell.refused + len(cell.rates)
-    return Text(f'{cell.refused} of {of} not scored, x {cell.malformed:.0%}', style='bold magenta')
+    return Text(f'{cell.not_scored} not scored, x {cell.malformed:.0%}', style='bold magenta')
   text = f'{cell.rate:.2f}' + (f' ± {cell.se:.2f}' if cell.se is not None else '')
   shares = {'n': cell.other, 'x': cell.malformed}
   notes = [f'{letter} {share:.0%}' for letter, share in shares.items() if share >= summary.NOTABLE]

@@ -67,7 +67,7 @@ def _row(v: Mapping[str, Any]) -> str:
   after = Moment('align' if v['after'] == 'align' else 'later', v['after']).label
   what = _MEASURES.get(v['measure'], v['measure'])
   detail = f'{v["treatment"]} {v["direction"]} than {v["control"]}: {what}, {v["battery"]}, {after}'
-  size = f'{v["n"]} items x {v["worlds"]} worlds x {v["seeds"]} seed{"s"[: v["seeds"] - 1]}'
+  size = summary.size(v)
   p = '-' if v['p_holm'] is None else f'{v["p_holm"]:.2g}'
   return (
     f'<tr class="{_tone(v["verdict"])}">'

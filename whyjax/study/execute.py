@@ -43,7 +43,7 @@ def complete(
   names = processes.agreed(lambda: [s.name for s in stages if cache.trained(s, workdir) is None])
   untrained = [stage for stage in stages if stage.name in names]
   for stage in stages:
-    _mesh(stage)
+    _mesh(stage)  # refused here if it does not fit the devices
   for stage in untrained:
     # What fits in one world need not in another.
     if stage.reward:

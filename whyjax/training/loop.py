@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from whyjax.config import DeviceConfig, ModelConfig, StageConfig
+from whyjax.corpus.loader import WHOLE, Part
 from whyjax.errors import UserError
 from whyjax.training import mesh as meshes
 from whyjax.training import processes
@@ -19,9 +20,6 @@ from whyjax.training.interrupt import Interrupt, Preempted
 from whyjax.training.metrics import Reporter
 from whyjax.training.step import TEXT, Method, Program, make_program
 from whyjax.training.watchdog import Watchdog
-
-Part = tuple[slice, slice]  # replicas and rows of a batch
-WHOLE = (slice(None), slice(None))
 
 
 class Data(Protocol):

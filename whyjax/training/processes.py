@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from typing import Any, NoReturn, TypeVar
-import urllib.error
 import urllib.request
 
 import numpy as np
@@ -39,12 +38,12 @@ class Found:
   Attributes:
     by: who says so, for people.
     arguments: of jax.distributed.initialize; it finds out by itself what is not there.
-    count: of processes; None where only JAX knows.
+    count: of processes.
   """
 
   by: str
   arguments: dict[str, Any]
-  count: int | None
+  count: int
 
 
 def find(platform: str) -> Found | None:
@@ -94,7 +93,7 @@ def _tpu_hosts() -> int:
     try:
       with urllib.request.urlopen(request, timeout=5) as answer:
         names = answer.read().decode()
-    except (OSError, urllib.error.URLError):
+    except OSError:
       pass
   return len(names.split(',')) if names else 1
 
@@ -143,8 +142,7 @@ def start(mode: str, device: DeviceConfig) -> None:
         'set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID'
       )
     return
-  count = 'all' if found.count is None else found.count
-  line = f'{found.by}: waits for {count} processes, {_START_SECONDS} s at most'
+  line = f'{found.by}: waits for {found.count} processes, {_START_SECONDS} s at most'
   print(line, file=sys.stderr, flush=True)
   import jax  # a finished study on a machine of its own does not need it
 
@@ -159,7 +157,7 @@ def start(mode: str, device: DeviceConfig) -> None:
       heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
     )
   except RuntimeError as error:
-    leave(f'{found.by}: not all of {count} processes came ({str(error).splitlines()[0]})', STUCK)
+    leave(f'{found.by}: not all of {found.count} came ({str(error).splitlines()[0]})', STUCK)
   mesh.start_backend(device)
   _here.update(index=jax.process_index(), count=jax.process_count())
 
@@ -260,7 +258,7 @@ def fault(error: Exception) -> tuple[str, int]:
 
   line = ' '.join(f'{type(error).__name__}: {error}'.split())
   if disk := disk_fault(error):
-    return f'{disk}; mend that, then the same command goes on from there', 2
+    return disk, 2
   if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' not in line:
     return f'another process is lost, or does not answer ({line})', STUCK
   return line, 1
