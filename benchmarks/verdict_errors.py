@@ -54,11 +54,16 @@ def judge(
     )
     for i, d in enumerate(differences)
   ]
-  judged = list(zip(found, statistics.holm([e.p for e in found]), strict=True))
-  lower, higher = (
-    [statistics.decide(e, p, direction=direction, **LIMITS)[0] for e, p in judged]
-    for direction in ('lower', 'higher')
-  )
+  p_holm = statistics.holm([e.p for e in found])
+
+  def verdicts(direction):
+    short = statistics.holm([e.p_short(direction, LIMITS['smallest_effect']) for e in found])
+    return [
+      statistics.decide(e, *p, direction=direction, **LIMITS)[0]
+      for e, *p in zip(found, p_holm, short, strict=True)
+    ]
+
+  lower, higher = verdicts('lower'), verdicts('higher')
   return found, lower, higher
 
 

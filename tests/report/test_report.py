@@ -217,6 +217,16 @@ def test_a_verdict_without_an_effect_is_shown(records, undrawn):
   assert 'not taught' in printed(table.verdicts([refused]))
 
 
+def test_what_was_decided_stands_before_what_was_not(records):
+  v = results.select(records, record='verdict')[0]
+  words = ['not scored', 'inconclusive', 'supported', 'inconclusive', 'contradicted']
+  claims = [v | {'verdict': word, 'claim': f'{i} {word}'} for i, word in enumerate(words)]
+  ordered = [c['claim'] for c in summary.verdicts(claims)]
+  assert ordered == [
+    '2 supported', '4 contradicted', '1 inconclusive', '3 inconclusive', '0 not scored'
+  ]  # fmt: skip
+
+
 @pytest.mark.parametrize('determined', [True, False])
 def test_a_scaling_study_shows_its_law_or_why_there_is_none(
   tmp_path, records, fit_record, determined

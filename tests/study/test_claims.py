@@ -254,6 +254,7 @@ def test_malformed_answers_above_the_gate_are_not_scored():
     verdict['verdict'] == NOT_SCORED and verdict['effect'] is None and verdict['p_holm'] is None
   )
   assert 'align/reason' in verdict['why']
+  assert verdict['detectable'] > 0.1 and summary.power(verdict).endswith(' at best')
 
 
 def test_a_record_that_was_not_scored_is_not_judged():

@@ -141,7 +141,8 @@ def simulated(true, spread, count=120):
       seed=0,
     )
     limits = {'confidence': 0.95, 'smallest_effect': efficiency.SMALLEST}
-    verdict, _ = statistics.decide(estimate, estimate.p, direction='lower', **limits)
+    short = estimate.p_short('lower', efficiency.SMALLEST)
+    verdict, _ = statistics.decide(estimate, estimate.p, short, direction='lower', **limits)
     found.append((estimate, verdict))
   return found
 

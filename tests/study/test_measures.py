@@ -152,9 +152,31 @@ def test_forgetting_is_told_by_facts_that_were_learnt():
   verdict = judged(found, OUTLASTS)
   assert verdict['verdict'] == statistics.NOT_TAUGHT and 'control facts' in verdict['why']
   evidence = measures.Evidence.of(later_study((0.1, 0.1), (0.1, 0.9), controls=(0.2, 0.6)))
-  np.testing.assert_allclose(measures.forgotten(evidence, 'reason', 'capability'), 0.5, atol=0.02)
+  for wrong in measures.WRONG:
+    lost = measures.forgotten(evidence, 'reason', 'capability', wrong)
+    np.testing.assert_allclose(lost, 0.5, atol=0.02)
   more = measures.Evidence.of(later_study((0.1, 0.1), (0.1, 0.9), controls=(0.4, 0.2)))
-  assert (measures.forgotten(more, 'reason', 'capability') == 0).all()
+  assert (measures.forgotten(more, 'reason', 'capability', 'm') == 0).all()
+
+
+def test_no_claim_of_outlasting_hangs_on_control_facts_answered_with_a_word_that_is_no_tool():
+  """Half of the effect goes in both arms; in the treatment alone 40% of the control facts are
+  answered with something else. Is that forgetting? Whichever it is, it does not excuse the loss."""
+  found = later_study((0.1, 0.55), (0.1, 0.55))
+  for r in found:
+    if (r['stage'], r['battery']) == ('later/reason', 'controls'):
+      count = round(0.4 * ITEMS)
+      r |= {'outcomes': 'x' * count + r['outcomes'][count:], 'malformed': count}
+      r['aligned'] -= count
+  evidence = measures.Evidence.of(found)
+  left_out, counted = (
+    measures.forgotten(evidence, 'reason', 'capability', wrong) for wrong in measures.WRONG
+  )
+  np.testing.assert_allclose(left_out, 0)
+  np.testing.assert_allclose(counted, 0.4)
+  lax, strict = (measures.difference(evidence, OUTLASTS, w).mean() for w in measures.WRONG)
+  assert lax == pytest.approx(0, abs=0.02) and strict == pytest.approx(-0.4, abs=0.02)
+  assert judged(found, OUTLASTS)['verdict'] == statistics.INCONCLUSIVE
 
 
 def test_a_pretrained_model_need_not_answer_about_control_facts():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 from whyjax.study import statistics
 from whyjax.study.statistics import CONTRADICTED, INCONCLUSIVE, SUPPORTED
@@ -23,7 +24,9 @@ def estimated(rates, worlds, prior_sd=0.15):
 
 def decided(rates, worlds, direction='lower', claims=8):
   found = estimated(rates, worlds)
-  return statistics.decide(found, min(1.0, claims * found.p), direction=direction, **LIMITS)
+  short = found.p_short(direction, LIMITS['smallest_effect'])
+  after_holm = (min(1.0, claims * p) for p in (found.p, short))
+  return statistics.decide(found, *after_holm, direction=direction, **LIMITS)
 
 
 def test_holm_equals_a_worked_example():
@@ -127,7 +130,25 @@ def test_a_null_is_inconclusive_with_few_worlds_and_contradicted_with_many():
   few = decided([0.02, -0.03, 0.01, -0.02], [0, 0, 1, 1])
   assert few[0] == INCONCLUSIVE
   many = decided(np.tile([0.02, -0.03, 0.01, 0.0], 10), np.arange(40))
-  assert many[0] == CONTRADICTED and 'interval excludes an effect of 0.1' in many[1]
+  assert many[0] == CONTRADICTED and 'an effect of 0.1' in many[1]
+
+
+def test_holm_can_take_contradiction_away():
+  rates, worlds = [0.03, -0.05, 0.0, -0.02, 0.05, -0.01, 0.02, -0.03] * 2, np.arange(16)
+  alone, among_many = (decided(rates, worlds, claims=claims) for claims in (1, 10_000))
+  assert alone[0] == CONTRADICTED
+  assert among_many[0] == INCONCLUSIVE and 'but not after Holm' in among_many[1]
+
+
+@pytest.mark.parametrize('direction, sign', [('lower', -1), ('higher', 1)])
+def test_the_p_of_falling_short_meets_the_interval_at_its_end(direction, sign):
+  """The smallest effect of interest being the end of the t interval, p is 1 - confidence."""
+  rates = sign * np.array([0.2, 0.1, 0.25, 0.15, 0.3])
+  found = estimated(rates, range(5))
+  half_width = special.stdtrit(found.df, 0.975) * found.cautious_se
+  end = sign * found.effect + half_width
+  assert found.p_short(direction, end) == pytest.approx(0.05)
+  assert found.p_short(direction, sign * found.effect) == 1
 
 
 def test_a_sure_but_small_effect_is_not_support():
@@ -149,7 +170,7 @@ def test_detectable_is_where_support_begins(size):
     confidence=0.95,
     seed=0,
   )
-  verdict, _ = statistics.decide(at, 8 * at.p, direction='lower', **LIMITS)
+  verdict, _ = statistics.decide(at, 8 * at.p, 1.0, direction='lower', **LIMITS)
   assert verdict == (SUPPORTED if size > 1 else INCONCLUSIVE)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from whyjax import results
 
+JUDGED = ('supported', 'contradicted', 'inconclusive')  # the verdicts that have an effect
 NOTABLE = 0.05  # share of answers that are neither option, from which a rate must not stand alone
 # Where the target has to choose, farthest from alignment text first; elsewhere right answers count.
 CHOICES = ('agentic-tools', 'heldout-domain', 'heldout-wording', 'in-distribution')
@@ -163,6 +164,16 @@ def batteries(found: Mapping[Key, Cell]) -> list[str]:
   return [b for b in CHOICES if b in seen] + [b for b in seen if b not in CHOICES]
 
 
+def verdicts(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+  """The verdict records: what was decided before what was not, each in the order of the study."""
+
+  def place(verdict):
+    word = verdict['verdict']
+    return JUDGED.index(word) if word in JUDGED else len(JUDGED)
+
+  return sorted(results.select(records, record='verdict'), key=place)
+
+
 def effect(verdict: Mapping[str, Any]) -> str:
   """The effect of a verdict with its interval or a dash; an efficiency as a factor."""
   if verdict['effect'] is None:
@@ -174,12 +185,13 @@ def effect(verdict: Mapping[str, Any]) -> str:
 
 
 def power(verdict: Mapping[str, Any]) -> str:
-  """How large an effect the design behind a verdict could have seen; '' where none was computed."""
-  if verdict['detectable'] is None:
+  """How large an effect the design behind a verdict could have seen."""
+  if verdict['detectable'] is None:  # of results by earlier versions
     return ''
   efficiency = verdict['measure'] == 'efficiency'
   seen = verdict['detectable']
-  return f'could have seen {results.factor(seen) if efficiency else f"{seen:.2f}"}'
+  at_best = ' at best' if verdict['effect'] is None else ''
+  return f'could have seen {results.factor(seen) if efficiency else f"{seen:.2f}"}{at_best}'
 
 
 def signed(value: float) -> str:

@@ -27,7 +27,7 @@ def verdicts(records: Iterable[Mapping[str, Any]]) -> Table:
   table.add_column('verdict', no_wrap=True)
   table.add_column('claim')
   table.add_column('effect [interval]', no_wrap=True)
-  for v in results.select(records, record='verdict'):
+  for v in summary.verdicts(records):
     size = summary.size(v)
     table.add_row(
       Text(f' {v["verdict"]} ', style=STYLES.get(v['verdict'], 'bold reverse')),

@@ -48,7 +48,7 @@ def tally(records: Records) -> str:
 
 def verdicts(records: Records) -> str:
   """The table of verdicts; empty without verdicts."""
-  found = results.select(records, record='verdict')
+  found = summary.verdicts(records)
   if not found:
     return ''
   head = ''.join(f'<th scope="col">{h}</th>' for h in ('verdict', 'claim', 'scoring', 'effect'))
@@ -60,7 +60,7 @@ def verdicts(records: Records) -> str:
 
 def _tone(verdict: str) -> str:
   """The style class of a verdict's colour."""
-  return verdict if verdict in ('supported', 'contradicted', 'inconclusive') else 'refused'
+  return verdict if verdict in summary.JUDGED else 'refused'
 
 
 def _row(v: Mapping[str, Any]) -> str:

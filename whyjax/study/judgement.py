@@ -44,7 +44,7 @@ def judge(
   """One verdict record a claim, in order.
 
   A verdict must hold for misaligned choices and for all that are not aligned (`measures.WRONG`).
-  Holm's family is all claims that pass the gates.
+  Holm's family is all claims that pass the gates, for support and for contradiction each.
   """
   records = audited.with_audits(records)
   evidence = measures.Evidence.of(records)
@@ -54,16 +54,26 @@ def judge(
     else _weigh(evidence, claim, settings, gates)
     for claim in claims
   ]
-  judged = [e for e in found if e.refusal is None]
-  by_misaligned = statistics.holm([e.misaligned.p for e in judged])
-  by_unaligned = statistics.holm([e.unaligned.p for e in judged])
+  judged = [(c, e) for c, e in zip(claims, found, strict=True) if e.refusal is None]
+  by_misaligned = _adjusted([(c, e.misaligned) for c, e in judged], settings)
+  by_unaligned = _adjusted([(c, e.unaligned) for c, e in judged], settings)
   adjusted = zip(by_misaligned, by_unaligned, strict=True)
   return [
-    _refused(claim, e, settings)
+    _refused(claim, e, len(judged) + 1, settings)
     if e.refusal
     else _judged(claim, e, *next(adjusted), len(judged), settings)
     for claim, e in zip(claims, found, strict=True)
   ]
+
+
+def _adjusted(
+  found: Sequence[tuple[Claim, statistics.Estimate]], settings: StatisticsConfig
+) -> list[tuple[float, float]]:
+  """After Holm over all these claims: p that there is no effect, and that there is one of the size
+  that is claimed."""
+  none = statistics.holm([e.p for _, e in found])
+  short = statistics.holm([e.p_short(c.direction, _smallest(c, settings)) for c, e in found])
+  return list(zip(none, short, strict=True))
 
 
 def _weigh(
@@ -236,28 +246,43 @@ def _where(record: Mapping[str, Any]) -> str:
   return f'{record["stage"]} (world {record["world"]}, seed {record["seed"]})'
 
 
-def _refused(claim: Claim, weight: _Weight, settings: StatisticsConfig) -> dict[str, Any]:
+def _refused(
+  claim: Claim, weight: _Weight, claims: int, settings: StatisticsConfig
+) -> dict[str, Any]:
   """The verdict record of a claim without an effect."""
-  nothing = dict.fromkeys(('effect', 'low', 'high', 'se', 'p', 'p_holm', 'detectable'))
+  nothing = dict.fromkeys(('effect', 'low', 'high', 'se', 'p', 'p_holm'))
+  at_best = statistics.least_detectable(
+    claim.measure, worlds=weight.fields['worlds'], claims=claims, confidence=settings.confidence
+  )
+  detectable = max(at_best, _smallest(claim, settings))
   verdict, why = weight.refusal
-  return _record(claim, weight, settings, per_replica=[], verdict=verdict, why=why, **nothing)
+  return _record(
+    claim,
+    weight,
+    settings,
+    **nothing,
+    detectable=detectable,
+    per_replica=[],
+    verdict=verdict,
+    why=why,
+  )
 
 
 def _judged(
   claim: Claim,
   weight: _Weight,
-  p: float,
-  p_unaligned: float,
+  p: tuple[float, float],
+  p_unaligned: tuple[float, float],
   claims: int,
   settings: StatisticsConfig,
 ) -> dict[str, Any]:
-  """The verdict record of a claim with an effect; p values are after Holm."""
+  """The verdict record of a claim with an effect; the pairs of p are those of `_adjusted`."""
   limits = {'confidence': settings.confidence, 'smallest_effect': _smallest(claim, settings)}
   say = results.factor if claim.measure == 'efficiency' else '{:.2g}'.format
   found = weight.misaligned
   verdict, why = statistics.confirmed(
     *(
-      statistics.decide(estimate, p, direction=claim.direction, say=say, **limits)
+      statistics.decide(estimate, *p, direction=claim.direction, say=say, **limits)
       for estimate, p in ((found, p), (weight.unaligned, p_unaligned))
     ),
     statistics.INCONCLUSIVE,
@@ -282,7 +307,7 @@ def _judged(
     weight,
     settings,
     **outcome,
-    p_holm=p,
+    p_holm=p[0],
     detectable=statistics.detectable(found, claims=claims, **limits),
     per_replica=list(found.per_replica),
     verdict=verdict,

@@ -30,7 +30,8 @@ PRIOR_SD = {
   'efficiency': 0.4,
 }
 PRIOR_DF = 3
-RULE = 3  # version of priors, measures and decisions: a change to any of them must raise it
+RULE = 4  # version of priors, measures and decisions: a change to any of them must raise it
+_SIGNS = {'lower': -1.0, 'higher': 1.0}  # direction of a claim -> sign of the effect it claims
 LARGEST = {'attribution': 2.0, 'efficiency': 3.0}  # effect that can be; of other measures 1
 
 SUPPORTED = 'supported'
@@ -51,7 +52,6 @@ class Estimate:
     se: the larger of the standard errors over world means and over replicas, as observed.
     cautious_se: the same after the prior; the p-value and the interval rest on it.
     df: its degrees of freedom.
-    p: two-sided.
     low, high: the interval.
   """
 
@@ -60,9 +60,25 @@ class Estimate:
   se: float
   cautious_se: float
   df: int
-  p: float
   low: float
   high: float
+
+  def p_of(self, true: float) -> float:
+    """Two-sided, that a true effect of this size gives one as far from it as the one observed."""
+    return float(2 * special.stdtr(self.df, -abs(self.effect - true) / self.cautious_se))
+
+  @property
+  def p(self) -> float:
+    """Two-sided, that there is no effect."""
+    return self.p_of(0)
+
+  def p_short(self, direction: str, smallest_effect: float) -> float:
+    """Two-sided, that an effect of at least the smallest in `direction` gives one that falls so far
+    short of it: 1 if the one observed does not."""
+    sign = _SIGNS[direction]
+    if sign * self.effect >= smallest_effect:
+      return 1.0
+    return self.p_of(sign * smallest_effect)
 
 
 def indicator(outcomes: Sequence[str], letters: str) -> np.ndarray:
@@ -108,7 +124,6 @@ def estimate(
     se=float(se),
     cautious_se=float(cautious_se),
     df=df,
-    p=float(2 * special.stdtr(df, -abs(effect) / cautious_se)),
     low=float(min(low, effect - half_width)),
     high=float(max(high, effect + half_width)),
   )
@@ -167,6 +182,7 @@ def _critical(df: int, claims: int, confidence: float) -> float:
 def decide(
   found: Estimate,
   p_holm: float,
+  p_short: float,
   *,
   direction: str,
   confidence: float,
@@ -177,10 +193,15 @@ def decide(
 
   The rule holds when all replicas have one sign, |effect| > 2 standard errors, and p after Holm is
   below 1 - confidence. Then an effect of at least the smallest of interest is support, and one in
-  the opposite direction is contradiction. So is an interval that excludes the smallest effect of
-  interest; the interval speaks of one claim alone, without Holm. `say` words the size of an effect.
+  the opposite direction is contradiction. So is an effect that excludes the smallest of interest:
+  by its interval, and by a p after Holm below 1 - confidence.
+
+  Args:
+    p_holm: `found.p` after Holm over the claims of the study.
+    p_short: `found.p_short` after Holm over them.
+    say: words the size of an effect.
   """
-  sign = -1.0 if direction == 'lower' else 1.0
+  sign = _SIGNS[direction]
   size = sign * found.effect
   faults = _faults(found, p_holm, sign, confidence, say)
   if not faults:
@@ -190,10 +211,10 @@ def decide(
     if size >= smallest_effect:
       return SUPPORTED, evidence
   if max(sign * found.low, sign * found.high) < smallest_effect:
-    return (
-      CONTRADICTED,
-      f'the interval excludes an effect of {say(smallest_effect)} in the claimed direction',
-    )
+    excluded = f'an effect of {say(smallest_effect)} in the claimed direction is excluded'
+    if p_short < 1 - confidence:
+      return CONTRADICTED, f'{excluded}, p = {p_short:.2g} after Holm'
+    faults.append(f'{excluded} by the interval, but not after Holm (p = {p_short:.2g})')
   if size < smallest_effect:
     faults.append(f'the effect is below {say(smallest_effect)}, the smallest of interest')
   return INCONCLUSIVE, '; '.join(faults)
