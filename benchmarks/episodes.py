@@ -20,7 +20,7 @@ import numpy as np
 
 from whyjax import command_line
 from whyjax.config import StudyConfig
-from whyjax.corpus import corpora
+from whyjax.corpus import store
 from whyjax.corpus.episodes import EpisodeData
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import vocabulary
@@ -61,7 +61,7 @@ def _pretrained(study: StudyConfig) -> dict:
   """Params of a model a world, on the devices."""
   stage = graph.stages(study)[0]
   with tempfile.TemporaryDirectory() as folder:
-    texts = [corpora.prepare(spec, Path(folder)) for spec in stage.corpora]
+    texts = [store.prepare(spec, Path(folder)) for spec in stage.corpora]
     return loop.train(
       name='pretrain',
       model=study.model,

@@ -20,7 +20,7 @@ import numpy as np
 
 from whyjax import command_line
 from whyjax.config import StudyConfig
-from whyjax.corpus import corpora
+from whyjax.corpus import store
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.study import graph
@@ -53,18 +53,18 @@ def main(argv: Sequence[str]) -> None:
   print(f'ratio     {read / train:12.1f}')
 
 
-def _padding(study: StudyConfig, root: Path) -> list[corpora.Corpus]:
+def _padding(study: StudyConfig, root: Path) -> list[store.Corpus]:
   """Prints the padding of every corpus of the first replica; returns the pretraining corpora of
   all."""
   pretrain, *others = [stage for stage in graph.stages(study) if stage.trains]
-  texts = [corpora.prepare(spec, root) for spec in pretrain.corpora]
+  texts = [store.prepare(spec, root) for spec in pretrain.corpora]
   firsts = {stage.corpora[0].name: stage.corpora[0] for stage in others}
-  for text in (texts[0], *(corpora.prepare(spec, root) for spec in firsts.values())):
+  for text in (texts[0], *(store.prepare(spec, root) for spec in firsts.values())):
     print(f'padding {100 * text.padding:5.2f}%  {text.spec.name}')
   return texts
 
 
-def _rates(study: StudyConfig, texts: Sequence[corpora.Corpus]) -> tuple[float, float]:
+def _rates(study: StudyConfig, texts: Sequence[store.Corpus]) -> tuple[float, float]:
   """Tokens a second of the loader alone and of training alone: medians of rounds that take
   turns."""
   stage, device, replicas = study.pretrain, study.device, len(texts)

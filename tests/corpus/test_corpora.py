@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from whyjax import config, defaults
-from whyjax.corpus import arms, corpora, episodes, later
+from whyjax.corpus import arms, corpora, episodes, later, store
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import END, PAD, vocabulary
 from whyjax.errors import UserError
@@ -57,17 +57,17 @@ def test_the_text_of_a_version_never_changes():
 
 def test_a_corpus_is_written_once_and_found_again(root):
   spec = corpora.pretrain_spec(STUDY, 5)
-  first = corpora.prepare(spec, root)
+  first = store.prepare(spec, root)
   files = sorted(p for p in root.rglob('*') if p.is_file())
   times = [p.stat().st_mtime_ns for p in files]
-  again = corpora.prepare(spec, root)
+  again = store.prepare(spec, root)
   assert again.hash == first.hash and again.rows == spec.rows
   assert [p.stat().st_mtime_ns for p in files] == times
 
 
 def test_what_is_read_is_what_was_built(root):
   spec = corpora.align_spec(STUDY, 'reason', 5, 0)
-  corpus, (rows, supervised) = corpora.prepare(spec, root), corpora.build_rows(spec)
+  corpus, (rows, supervised) = store.prepare(spec, root), corpora.build_rows(spec)
   for i in (0, 7, spec.rows - 1):
     record = corpus.source[i]['row']
     np.testing.assert_array_equal(record[0], rows.tokens[i])
@@ -100,26 +100,26 @@ def test_identity_tells_apart_what_differs_and_ignores_what_does_not():
 
 def test_a_damaged_corpus_is_refused_in_one_line(tmp_path):
   spec = corpora.align_spec(STUDY, 'advice', 5, 0)
-  corpora.prepare(spec, tmp_path)
+  store.prepare(spec, tmp_path)
   (file,) = tmp_path.rglob('*.array_record*')
   content = bytearray(file.read_bytes())
   used = len(content.rstrip(b'\0')) // 2  # the file is padded to a whole block
   content[100:used] = bytes(used - 100)
   file.write_bytes(content)
   with pytest.raises(UserError, match=r'corpus .*delete it to write it again') as caught:
-    corpora.prepare(spec, tmp_path)
+    store.prepare(spec, tmp_path)
   assert '\n' not in str(caught.value)
 
 
 def test_a_corpus_in_place_of_another_is_refused(tmp_path):
   one, other = (corpora.align_spec(STUDY, arm, 5, 0) for arm in ('advice', 'reason'))
   for spec in (one, other):
-    corpora.prepare(spec, tmp_path)
+    store.prepare(spec, tmp_path)
   a, b = sorted(tmp_path.rglob('*.array_record*'))
   shutil.copy(a, b)
   with pytest.raises(UserError, match='content hash'):
     for spec in (one, other):
-      corpora.prepare(spec, tmp_path)
+      store.prepare(spec, tmp_path)
 
 
 def test_replayed_background_has_its_share_of_the_weight():
@@ -215,7 +215,7 @@ def test_no_evaluated_prompt_occurs_in_any_training_row():
 
 
 def test_batches_are_a_function_of_seed_and_step(root):
-  corpus = corpora.prepare(corpora.pretrain_spec(STUDY, 5), root)
+  corpus = store.prepare(corpora.pretrain_spec(STUDY, 5), root)
   rows = STUDY.pretrain.batch_rows
   loader, again = (Loader([corpus, corpus], rows, [3, 4]) for _ in range(2))
   for step in (7, 0, 19):
@@ -229,9 +229,9 @@ def test_batches_are_a_function_of_seed_and_step(root):
 
 def test_a_corpus_too_large_for_memory_gives_the_same_batches(root, monkeypatch):
   spec = corpora.pretrain_spec(STUDY, 5)
-  small = corpora.prepare(spec, root)
+  small = store.prepare(spec, root)
   monkeypatch.setattr(corpora, '_IN_MEMORY', 0)
-  large = corpora.prepare(spec, root)
+  large = store.prepare(spec, root)
   assert small.memory is not None and large.memory is None and small.hash == large.hash
   one, other = (Loader([corpus], 8, [3]).batch(2) for corpus in (small, large))
   for name, plane in one.items():
@@ -239,7 +239,7 @@ def test_a_corpus_too_large_for_memory_gives_the_same_batches(root, monkeypatch)
 
 
 def test_an_epoch_shows_every_row_once_and_the_next_in_another_order(root):
-  corpus = corpora.prepare(corpora.align_spec(STUDY, 'generic', 5, 0), root)
+  corpus = store.prepare(corpora.align_spec(STUDY, 'generic', 5, 0), root)
   rows = STUDY.align.batch_rows
   loader = Loader([corpus], rows, [0])
   epochs = [

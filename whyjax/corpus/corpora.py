@@ -1,18 +1,11 @@
-"""Corpora on disk: each is a TFDS dataset of packed rows in ArrayRecord files, written on demand
-and verified on use."""
+"""Corpora: what determines each, and its packed rows. On disk they are in `store`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-import contextlib
 import dataclasses
 import functools
 import hashlib
-import io
 import json
-from pathlib import Path
 
-from absl import logging
 import numpy as np
-import tensorflow_datasets as tfds
 
 from whyjax.config import (
   AlignTextConfig,
@@ -24,18 +17,9 @@ from whyjax.config import (
 from whyjax.corpus import arms, later, packing, pretraining
 from whyjax.corpus.render import Role, Texts, concatenate
 from whyjax.corpus.templates import TEXT_VERSION
-from whyjax.errors import UserError
 from whyjax.world.world import World, build_world, rng_for
 
-PLANES = (
-  'tokens',
-  'segments',
-  'positions',
-  'weights',
-)  # of a record; weights are stored as the bits of a float32
 _PILOT = 2000  # examples whose mean length says how many a corpus needs
-_BLOCK = 1024  # records verified at a time
-_IN_MEMORY = 2**28  # bytes; a larger corpus is read from disk, row by row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,132 +142,6 @@ def _examples_needed(spec: CorpusSpec, required: Texts, generate) -> int:
   return int(1.05 * max(0, free) / mean) + 64
 
 
-class PackedRows(tfds.core.GeneratorBasedBuilder):
-  """A corpus as a versioned TFDS dataset: one record a packed row.
-
-  A record is a single [4, row_length] int32 tensor: reading one feature is three times as fast as
-  reading four.
-  """
-
-  VERSION = tfds.core.Version(TEXT_VERSION)
-
-  def __init__(self, spec: CorpusSpec, data_dir: Path):
-    self._spec = spec
-    config = tfds.core.BuilderConfig(
-      name=f'{spec.name}-{spec.identity[:16]}', description=spec.name
-    )
-    super().__init__(data_dir=data_dir, config=config, file_format='array_record')
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    shape = (len(PLANES), self._spec.row_length)
-    row = tfds.features.Tensor(shape=shape, dtype=np.int32, encoding=tfds.features.Encoding.BYTES)
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description='Packed rows of synthetic moral-world text; planes: ' + ', '.join(PLANES),
-      features=tfds.features.FeaturesDict(dict(row=row)),
-      disable_shuffling=True,  # the order of rows is part of the corpus
-      metadata=tfds.core.MetadataDict(),
-    )
-
-  def _split_generators(self, dl_manager):
-    rows, supervised = build_rows(self._spec)
-    records = np.stack(
-      [rows.tokens, rows.segments, rows.positions, rows.weights.view(np.int32)], axis=1
-    )
-    self.written = records
-    self.info.metadata.update(
-      sha256=_content_hash([records]), padding=rows.padding, supervised_tokens=supervised
-    )
-    return {'train': self._generate_examples(records)}
-
-  def _generate_examples(self, records: np.ndarray):
-    for i, record in enumerate(records):
-      yield i, dict(row=record)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Corpus:
-  """A verified corpus on disk.
-
-  Attributes:
-    source: random access to its records on disk.
-    memory: all rows, [rows, planes, row_length], unless there are too many.
-    hash: SHA-256 of its content.
-    padding: share of tokens that are padding.
-    supervised_tokens: loss-bearing tokens of the text that the stage is about (0 if it is
-      background only).
-  """
-
-  spec: CorpusSpec
-  source: Sequence[Mapping[str, np.ndarray]]
-  memory: np.ndarray | None
-  hash: str
-  padding: float
-  supervised_tokens: int
-
-  @property
-  def rows(self) -> int:
-    """How many packed rows it has."""
-    return len(self.source)
-
-  def read(self, rows: Sequence[int]) -> np.ndarray:
-    """The rows of these numbers, [n, planes, row_length] int32."""
-    if self.memory is not None:
-      return self.memory[rows]
-    return np.stack([self.source[row]['row'] for row in rows])
-
-
-def prepare(spec: CorpusSpec, root: Path) -> Corpus:
-  """The corpus of a spec: written under `root` if it is not there, verified if it is.
-
-  Raises:
-    UserError: the files there are damaged or are not what their metadata say.
-  """
-  with _quiet():
-    builder = PackedRows(spec, root)
-    written = None
-    if not builder.is_prepared():
-      # TFDS writes beside and renames at the end: what an interrupted writer left is never taken
-      # for whole.
-      builder.download_and_prepare()
-      written = builder.written
-      builder = PackedRows(spec, root)
-  is_small = spec.rows * len(PLANES) * spec.row_length * 4 <= _IN_MEMORY
-  try:
-    source = builder.as_data_source(split='train')
-    metadata = builder.info.metadata
-    expected = metadata['sha256']
-    if written is None and is_small:
-      written = np.concatenate(list(_blocks(source)))
-    actual = _content_hash(_blocks(source) if written is None else [written])
-  except Exception as fault:
-    raise UserError(
-      f'corpus {builder.data_dir}: damaged ({type(fault).__name__}); delete it to write it again'
-    ) from fault
-  if actual != expected:
-    raise UserError(
-      f'corpus {builder.data_dir}: content hash {actual[:12]} is not the recorded {expected[:12]};'
-      ' delete it to write it again'
-    )
-  memory = written if is_small else None
-  return Corpus(spec, source, memory, expected, metadata['padding'], metadata['supervised_tokens'])
-
-
-def _blocks(source: Sequence[Mapping[str, np.ndarray]]) -> Iterator[np.ndarray]:
-  """All records in order, some at a time."""
-  for start in range(0, len(source), _BLOCK):
-    records = source.__getitems__(range(start, min(start + _BLOCK, len(source))))
-    yield np.stack([record['row'] for record in records])
-
-
-def _content_hash(blocks: Iterable[np.ndarray]) -> str:
-  """SHA-256 of all records in order."""
-  digest = hashlib.sha256()
-  for block in blocks:
-    digest.update(np.ascontiguousarray(block))
-  return digest.hexdigest()
-
-
 def check_fits(spec: CorpusSpec) -> None:
   """Whether the text that a stage is about fits its rows, without writing anything.
 
@@ -293,17 +151,3 @@ def check_fits(spec: CorpusSpec) -> None:
   world = build_world(spec.world, spec.world_seed)
   required = concatenate([_subject(world, spec), _beside(world, spec)])
   packing.pack(required, spec.rows, spec.row_length, required=len(required))
-
-
-@contextlib.contextmanager
-def _quiet():
-  """No progress bars, notes and warnings of TFDS: writing a corpus takes seconds and has a name of
-  its own."""
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)
-  tfds.disable_progress_bar()
-  try:
-    with contextlib.redirect_stdout(io.StringIO()):
-      yield
-  finally:
-    logging.set_verbosity(verbosity)

@@ -16,7 +16,7 @@ import numpy as np
 from whyjax.config import ReinforcementConfig, StudyConfig, WorldConfig
 from whyjax.corpus import examples
 from whyjax.corpus.later import reward_of
-from whyjax.corpus.loader import WHOLE, Part
+from whyjax.corpus.packing import WHOLE, Part
 from whyjax.corpus.render import Piece, join
 from whyjax.corpus.templates import TEXT_VERSION
 from whyjax.corpus.vocabulary import END, PAD, vocabulary

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import grain
 import numpy as np
 
-from whyjax.corpus.corpora import PLANES, Corpus
-
-Part = tuple[slice, slice]  # replicas and rows of a batch
-WHOLE = (slice(None), slice(None))
+from whyjax.corpus.packing import WHOLE, Part
+from whyjax.corpus.store import PLANES, Corpus
 
 
 class Loader:

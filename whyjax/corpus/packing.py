@@ -12,6 +12,8 @@ import numpy as np
 from whyjax.corpus.render import Texts
 from whyjax.errors import UserError
 
+Part = tuple[slice, slice]  # of a batch: replicas and rows
+WHOLE = (slice(None), slice(None))
 _WINDOW = 64  # rows open at a time
 
 

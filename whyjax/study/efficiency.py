@@ -23,7 +23,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from whyjax import results
 from whyjax.errors import UserError
@@ -137,6 +136,8 @@ def _never_crosses(treatment: str, control: str, found: Ratios) -> str:
 
 def _curves(arm: Sequence[Dose], wrong: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
   """For each world, (log10 tokens, falling rates) of its doses; means over its replicas."""
+  from scipy import optimize  # slow to import, and a plan does without
+
   worlds = np.array([r['world'] for r in arm[0].evals])
   tokens = np.log10([dose.tokens for dose in arm])
   rates = np.array([[_share(r, wrong) for r in dose.evals] for dose in arm])

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from whyjax import results
-from whyjax.corpus import corpora
+from whyjax.corpus import corpora, store
 from whyjax.corpus.episodes import EpisodeData
 from whyjax.corpus.loader import Loader
 from whyjax.corpus.vocabulary import vocabulary
@@ -118,8 +118,8 @@ def _lessons(stage: Stage, workdir: Path) -> tuple[loop.Data, Method, list[int]]
     return EpisodeData(stage.corpora, rows), method, [0] * len(stage.replicas)
   root = workdir / 'corpora'
   if processes.several():
-    processes.first_does(lambda: [corpora.prepare(spec, root) for spec in stage.corpora])
-  texts = [corpora.prepare(spec, root) for spec in stage.corpora]
+    processes.first_does(lambda: [store.prepare(spec, root) for spec in stage.corpora])
+  texts = [store.prepare(spec, root) for spec in stage.corpora]
   supervised = [text.supervised_tokens for text in texts]
   return Loader(texts, rows, stage.seeds()[1]), TEXT, supervised
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from whyjax.config import DeviceConfig, ModelConfig, StageConfig
-from whyjax.corpus.loader import WHOLE, Part
+from whyjax.corpus.packing import WHOLE, Part
 from whyjax.errors import UserError
 from whyjax.training import mesh as meshes
 from whyjax.training import processes
