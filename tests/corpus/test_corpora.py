@@ -230,7 +230,7 @@ def test_batches_are_a_function_of_seed_and_step(root):
 def test_a_corpus_too_large_for_memory_gives_the_same_batches(root, monkeypatch):
   spec = corpora.pretrain_spec(STUDY, 5)
   small = store.prepare(spec, root)
-  monkeypatch.setattr(corpora, '_IN_MEMORY', 0)
+  monkeypatch.setattr(store, '_IN_MEMORY', 0)
   large = store.prepare(spec, root)
   assert small.memory is not None and large.memory is None and small.hash == large.hash
   one, other = (Loader([corpus], 8, [3]).batch(2) for corpus in (small, large))

@@ -158,7 +158,7 @@ def _content_hash(blocks: Iterable[np.ndarray]) -> str:
 def _alone(root: Path, spec: corpora.CorpusSpec) -> Iterator[None]:
   """Keeps others from writing this corpus: stages that run beside each other may read the same."""
   root.mkdir(parents=True, exist_ok=True)
-  with open(root / f'{spec.identity[:16]}.lock', 'w') as lock:
+  with open(root / f'{spec.identity[:16]}.lock', 'a') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     yield
 
