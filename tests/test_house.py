@@ -26,13 +26,15 @@ MAY_IMPORT = {
   'study': {'world', 'corpus', 'model', 'training', 'evals', 'scaling', 'report'},
   'scaling': set(),
   'report': set(),
+  'sweep': {'study', 'training'},
   'config': {'combinations'},
   'combinations': set(),
   'errors': set(),
   'results': set(),
   'defaults': {'model'},
   'command_line': set(),
-  'main': {'study', 'report', 'training', 'command_line'},
+  'actions': {'study', 'report', 'sweep', 'training', 'command_line'},
+  'main': {'actions', 'training', 'command_line'},
 }
 KNOWN_EVERYWHERE = {'config', 'errors', 'results'}
 
@@ -118,7 +120,7 @@ def test_public_functions_are_typed(path):
 
 
 def test_files_stay_small():
-  limits = {PACKAGE / 'training/loop.py': 250, PACKAGE / 'main.py': 110}
+  limits = {PACKAGE / 'training/loop.py': 250, PACKAGE / 'main.py': 80}
   folders = ('whyjax', 'configs', 'benchmarks', 'tests')
   files = [path for name in folders for path in (ROOT / name).rglob('*.py')]
   lengths = {path: len(path.read_text().splitlines()) for path in files}

@@ -12,17 +12,29 @@ from whyjax import config
 from whyjax.errors import UserError
 
 DISTRIBUTED = ('auto', 'on', 'off')  # what it means: training/processes.py
-ACTIONS = ('run', 'plan', 'samples', 'report', 'freeze')
+ACTIONS = (
+  'run', 'plan', 'samples', 'report', 'freeze', 'sweep', 'expand', 'status', 'collect'
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-  """What the user asked for; `study` is None only for a report on a given workdir."""
+  """What the user asked for.
+
+  Attributes:
+    study: None only for a report on a given workdir.
+    run: of a sweep, the only one to do; None for the whole study.
+    per_run: cores or GPUs of each run of a sweep; 0 for all.
+    arguments: as they were given, without the name of the program.
+  """
 
   action: str
   study: config.StudyConfig | None
   workdir: Path
   distributed: str
+  run: int | None
+  per_run: int
+  arguments: tuple[str, ...]
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -35,12 +47,26 @@ def parse(argv: Sequence[str]) -> Command:
   # The file is read twice: first alone, to name an unknown field better than the library does.
   tree = _read_flags(argv, overrides=False).config
   values = _read_flags(argv, overrides=True, tree=tree)
+  for name, value, unset, action in (
+    ('run', values.run, None, 'run'),
+    ('per_run', values.per_run, 0, 'sweep'),
+  ):
+    if value != unset and values.action != action:
+      raise UserError(f'--{name} = {value}: only with --action={action}, not {values.action}')
+  study, workdir = None, values.workdir
   if values.config is not None:
     study = config.parse(values.config.to_dict())
-    workdir = Path(values.workdir or f'runs/{study.name}')
-    return Command(values.action, study, workdir, values.distributed)
-  if values.action == 'report' and values.workdir:
-    return Command('report', None, Path(values.workdir), values.distributed)
+    workdir = values.workdir or f'runs/{study.name}'
+  if study or (values.action == 'report' and workdir):
+    return Command(
+      values.action,
+      study,
+      Path(workdir),
+      values.distributed,
+      values.run,
+      values.per_run,
+      tuple(argv[1:]),
+    )
   raise UserError(
     '--config: missing; give --config=FILE[:variant], such as --config=configs/principles.py'
   )
@@ -58,6 +84,8 @@ def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:
   flags.DEFINE_enum(
     'distributed', 'auto', DISTRIBUTED, 'whether others work on it too', flag_values=values
   )
+  flags.DEFINE_integer('run', None, 'of a sweep, the only one to do', flag_values=values)
+  flags.DEFINE_integer('per_run', 0, 'cores or GPUs of each run of a sweep', flag_values=values)
   flags.DEFINE_boolean('debug', False, 'show tracebacks', flag_values=values)
   if overrides:
     _check_fields(tree, argv)

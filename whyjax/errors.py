@@ -11,6 +11,8 @@ class UserError(Exception):
   The message is one line that names the field or path, its value, and what is allowed.
   """
 
+  exit_code = 2
+
 
 def require(holds: bool, field: str, value: object, allowed: str) -> None:
   """Raises a UserError about a field of the config unless something holds."""
@@ -29,3 +31,15 @@ def disk_fault(error: BaseException | None) -> str:
       return f'{what}; mend that, then the same command goes on from there'
     error = error.__cause__ or error.__context__
   return ''
+
+
+def ending(error: BaseException) -> tuple[str, int]:
+  """(line, exit code) of what ended the program."""
+  if isinstance(error, SystemExit):
+    line = 'nobody reads the output' if error.code == 1 else 'stopped'  # 1: Rich's own
+    return f'{line}; the same command goes on from there', error.code
+  if code := getattr(error, 'exit_code', None):  # of a UserError, or of a stop after saving
+    return str(error), code
+  if fault := disk_fault(error):
+    return fault, UserError.exit_code
+  return f'{type(error).__name__}: {error} (--debug shows where)', 1

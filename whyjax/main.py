@@ -6,6 +6,11 @@
   --action=samples  print what every arm reads and every battery asks
   --action=freeze   write down that the dials of a study are chosen; what follows is judged
   --action=report   build the report from results.jsonl alone (with --workdir, no --config needed)
+  --action=sweep    the same as run, stages side by side: --per_run=N cores or GPUs for each
+  --action=expand   number the stages (runs.jsonl), and print by level which lack a result
+  --run=N           with --action=run: that stage alone, while others work in the same workdir
+  --action=status   how far every stage is: done, running, failed and why, pending
+  --action=collect  the rates of all finished stages in one table, results.parquet
   --distributed=auto  join the processes that Slurm, MPI, a TPU pod or JAX_COORDINATOR_ADDRESS
                     speak of; on: there must be some; off: never
   --debug           show tracebacks
@@ -22,10 +27,9 @@ import threading
 import traceback
 
 from absl import logging
-from rich.console import Console
 
-from whyjax import command_line
-from whyjax.errors import UserError, disk_fault
+from whyjax import actions, command_line
+from whyjax.errors import UserError, ending
 from whyjax.training import processes
 from whyjax.training.interrupt import Preempted
 
@@ -36,52 +40,17 @@ def main(argv: Sequence[str]) -> int:
     print(__doc__)
     return 0
   try:
-    _act(command_line.parse(argv))
+    actions.do(command_line.parse(argv))
     return 0
-  except Preempted as stop:
-    return _end(stop, str(stop), stop.exit_code, argv)
-  except SystemExit as stop:
-    line = 'nobody reads the output' if stop.code == 1 else 'stopped'  # 1: Rich's own
-    return _end(stop, f'{line}; the same command goes on from there', stop.code, argv)
-  except UserError as error:
-    return _end(error, str(error), 2, argv)
-  except Exception as error:
-    if fault := disk_fault(error):
-      return _end(error, fault, 2, argv)
-    return _end(error, f'{type(error).__name__}: {error} (--debug shows where)', 1, argv)
+  except (SystemExit, Exception) as error:
+    return _end(error, argv)
 
 
-def _act(command: command_line.Command) -> None:
-  # Imported late: each action loads only what it needs, and bad input is answered at once.
-  console = Console(width=None if sys.stdout.isatty() else 160)
-  if command.action == 'report':
-    from whyjax.report import report
-
-    report.build(command.workdir / 'results.jsonl', command.workdir, console)
-  elif command.action == 'samples':
-    from whyjax.study import samples
-
-    samples.show(command.study, console)
-  elif command.action == 'freeze':
-    from whyjax.study import protocol, provenance
-
-    console.print(protocol.freeze(command.study, provenance.commit()))
-  elif command.action == 'plan':
-    from whyjax.study import plan
-
-    plan.show(command.study, command.workdir, console)
-  else:
-    from whyjax.study import runner
-
-    with processes.joined(command.distributed, command.study.device):
-      console.quiet = not processes.is_first()
-      runner.run(command.study, command.workdir, console)
-
-
-def _end(error: BaseException, line: str, code: int, argv: Sequence[str]) -> int:
-  """One line on stderr; with --debug the traceback before it."""
+def _end(error: BaseException, argv: Sequence[str]) -> int:
+  """One line on stderr, with --debug the traceback before it; returns the exit code."""
   if '--debug' in argv:
     traceback.print_exception(error)
+  line, code = ending(error)
   if not processes.is_first() and isinstance(error, (UserError, Preempted)):
     return code  # the first process says it
   print('whyjax: ' + ' '.join(line.split()), file=sys.stderr)

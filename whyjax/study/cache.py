@@ -1,6 +1,7 @@
-"""What a workdir already holds of a stage: done.json when trained, evals.jsonl when evaluated.
+"""What a workdir already holds of a stage: done.json when trained, evals.jsonl when evaluated, and
+result.json, the rates of both in one flat table, when there is nothing left to do.
 
-Both are written atomically, after all that they speak of: a stage without them is never taken for
+All are written atomically, after all that they speak of: a stage without them is never taken for
 whole.
 """
 
@@ -17,6 +18,7 @@ from whyjax.study.workdir import write_atomic
 
 DONE = 'done.json'
 EVALS = 'evals.jsonl'
+RESULT = 'result.json'
 EVALUATION = 2  # of the code that evaluates: the second audits what was answered
 
 
@@ -122,6 +124,46 @@ def save_answers(
   head = {'evaluation': evaluation_id(stage, update), 'records': len(records), 'seconds': seconds}
   text = ''.join(json.dumps(r, sort_keys=True) + '\n' for r in (head, *records))
   write_atomic(_answers_file(stage, workdir, update), text)
+
+
+def save_result(stage: Stage, workdir: Path) -> None:
+  """Writes the result of a stage that is trained and evaluated.
+
+  One row a battery, scoring, replica and, on the way, update (null at the end), with the fields of
+  an 'eval' record but for what each item was answered, and those of the stage that a table of many
+  is grouped by.
+  """
+  record = trained(stage, workdir)
+  of_replica = {
+    replica: {'loss': loss, 'supervised_tokens': tokens}
+    for replica, loss, tokens in zip(
+      stage.replicas, record['loss'], record['supervised_tokens'], strict=True
+    )
+  }
+  of_stage = {name: record[name] for name in ('id', 'parent', 'updates', 'tokens', 'parameters')}
+  of_stage |= {'study': stage.study.name, 'dose': stage.dose, 'seconds': record['run']['wall']}
+  records, _ = evaluated(stage, workdir)
+  rows = [
+    {k: v for k, v in r.items() if k not in ('record', 'run', 'schema', 'outcomes', 'items')}
+    | of_stage
+    | of_replica[r['world'], r['seed']]
+    | {'update': r.get('update')}
+    for r in records
+    if r['record'] in ('eval', 'probe')
+  ]
+  result = {'schema': results.SCHEMA, 'answers_to': _asked(stage), 'rows': rows}
+  write_atomic(stage.directory(workdir) / RESULT, json.dumps(result, sort_keys=True) + '\n')
+
+
+def has_result(stage: Stage, workdir: Path) -> bool:
+  """Whether there is nothing left to do for a stage, and its result is written."""
+  path = stage.directory(workdir) / RESULT
+  return path.exists() and parse(path, path.read_text()).get('answers_to') == _asked(stage)
+
+
+def _asked(stage: Stage) -> list[str]:
+  """What the evaluations of a stage are to be of."""
+  return [evaluation_id(stage, update) for update in (None, *stage.probes)]
 
 
 def _answers_file(stage: Stage, workdir: Path, update: int | None) -> Path:

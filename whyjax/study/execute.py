@@ -60,6 +60,7 @@ def complete(
       if not processes.agreed(functools.partial(_is_answered, stage, workdir, update)):
         at = params if update is None else restore_params(_checkpoints(stage, workdir), update)
         _evaluate(stage, at, workdir, update)
+    processes.first_does(functools.partial(cache.save_result, stage, workdir))
     done(stage)
 
 
