@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Runs a study under Slurm, its stages side by side: one array job for each level of the study (pretraining, arms,
+# later training), each after the one before, then a job that judges and reports. Submit from the repository:
+#
+#   launch/slurm/sweep.sh [--dry_run] [OPTIONS OF SBATCH] -- ARGUMENTS
+#   launch/slurm/sweep.sh --gpus=1 --time=04:00:00 -- --config=configs/everything.py:gpu --workdir=runs/everything
+#
+# Every stage is a run of train.sbatch: it saves, requeues and goes on as said there. When a run fails, the levels after
+# its own are cancelled; the same command submits what lacks a result. How far it is:
+#
+#   .venv/bin/python -m whyjax.main ARGUMENTS --action=status
+#
+#   --dry_run      print the jobs instead of submitting them
+#   PYTHON         interpreter (default .venv/bin/python)
+#   MAX_RUNNING    runs of an array at the same time (default 32)
+set -euo pipefail
+
+fail() {
+  echo "sweep.sh: $*" >&2
+  exit 2
+}
+
+dry_run='' options=()
+while (( $# )) && [[ $1 != -- ]]; do
+  if [[ $1 == --dry_run ]]; then dry_run=1; else options+=("$1"); fi
+  shift
+done
+(( $# > 1 )) || fail 'give -- and the arguments of the program, such as -- --config=configs/everything.py --workdir=runs/everything'
+shift
+
+workdir=''
+for argument in "$@"; do
+  [[ $argument == --workdir=* ]] && workdir=${argument#*=}
+done
+[[ -n $workdir ]] || fail 'give --workdir=DIR among the arguments: on a disk that all nodes share'
+
+cd "$(dirname "$0")/../.."
+jobs=$workdir/logs/slurm  # of the last submission
+if [[ -e $jobs && -n $(squeue --noheader --jobs="$(< "$jobs")" 2>/dev/null) ]]; then
+  fail "jobs $(< "$jobs") of an earlier sweep of $workdir are still queued: wait for them, or scancel them"
+fi
+
+# Submits the program with these options; prints the number of the job.
+submitted=()
+submit() {
+  local command=(sbatch --parsable --kill-on-invalid-dep=yes "$@")
+  if [[ -n $dry_run ]]; then
+    printf '%q ' "${command[@]}"
+    echo
+    job=\$JOB$(( ${#submitted[@]} + 1 ))
+  else
+    job=$("${command[@]}")
+    job=${job%%;*}  # a federation adds the name of its cluster
+  fi
+  submitted+=("$job")
+}
+
+levels=$("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --action=expand)
+after=()
+while read -r level runs; do
+  [[ -n $level ]] || continue
+  submit --job-name="whyjax-$level" --output="$workdir/logs/%a.log" --array="$runs%${MAX_RUNNING:-32}" \
+    "${after[@]}" "${options[@]}" launch/slurm/train.sbatch "$@"
+  after=(--dependency="afterok:$job")
+done <<< "$levels"
+submit --job-name=whyjax-report --output="$workdir/logs/report.log" "${after[@]}" "${options[@]}" \
+  launch/slurm/train.sbatch "$@"
+[[ -n $dry_run ]] && exit
+
+(IFS=,; echo "${submitted[*]}") > "$jobs"
+echo "jobs ${submitted[*]}: --action=status says how far they are"

@@ -1,0 +1,108 @@
+"""The Slurm sweep against a stand-in that records the jobs it is given."""
+
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SWEEP = ROOT / 'launch/slurm/sweep.sh'
+SBATCH = """#!{python}
+import json, os, sys
+path = os.environ['RECORD']
+with open(path, 'a') as file:
+  file.write(json.dumps(sys.argv[1:]) + chr(10))
+print(str(100 + sum(1 for _ in open(path))) + ';cluster')
+"""
+
+
+@pytest.fixture(name='sweep')
+def _sweep(tmp_path):
+  """Calls the script on a workdir of the tiny study; returns what ended and the jobs so far."""
+  programs = {
+    'sbatch': SBATCH.format(python=sys.executable),
+    'squeue': '#!/bin/sh\nprintf "%s" "$QUEUED"\n',
+  }
+  (tmp_path / 'bin').mkdir()
+  for name, text in programs.items():
+    (tmp_path / 'bin' / name).write_text(text)
+    (tmp_path / 'bin' / name).chmod(0o755)
+  record = tmp_path / 'record'
+  record.touch()
+  environment = os.environ | {
+    'PATH': f'{tmp_path / "bin"}:{os.environ["PATH"]}',
+    'RECORD': str(record),
+    'PYTHON': sys.executable,
+  }
+  default = ('--gpus=1', '--', '--config=tests/tiny.py', f'--workdir={tmp_path / "work dir"}')
+
+  def call(*arguments, after=default, **env):
+    ended = subprocess.run(
+      [SWEEP, *arguments, *after],
+      env=environment | env,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    return ended, [json.loads(line) for line in record.read_text().splitlines()]
+
+  return call
+
+
+def test_each_level_waits_for_the_one_before_and_the_report_for_all(sweep, tmp_path):
+  ended, jobs = sweep(MAX_RUNNING='4')
+  assert ended.returncode == 0, ended.stderr
+  arrays = [[o for o in job if o.startswith('--array')] for job in jobs]
+  assert arrays == [['--array=0%4'], ['--array=1-3%4'], ['--array=4%4'], []]
+  after = [[o for o in job if o.startswith('--dependency')] for job in jobs]
+  assert after == [[], *([f'--dependency=afterok:{id}'] for id in (101, 102, 103))]
+  program = ['launch/slurm/train.sbatch', '--config=tests/tiny.py']
+  for job in jobs:
+    assert job[-3:] == [*program, f'--workdir={tmp_path / "work dir"}'] and '--gpus=1' in job
+  assert [f'--output={tmp_path / "work dir"}/logs/%a.log' in job for job in jobs] == [True] * 3 + [
+    False
+  ]
+  assert 'jobs 101 102 103 104' in ended.stdout
+
+
+def test_a_dry_run_submits_nothing_and_prints_what_would_be(sweep):
+  dry, jobs = sweep('--dry_run')
+  assert jobs == []
+  for number in range(1, 4):
+    dry.stdout = dry.stdout.replace(rf'\$JOB{number}', str(100 + number))
+  _, jobs = sweep()
+  printed = [_split(line) for line in dry.stdout.splitlines()]
+  assert printed == jobs
+
+
+def _split(line):
+  """The words of a line as a shell reads it, the name of the program left out."""
+  words = subprocess.check_output(['bash', '-c', f'printf "%s\\0" {line}'], text=True)
+  return words.split('\0')[1:-1]
+
+
+def test_jobs_that_are_still_queued_are_not_submitted_twice(sweep):
+  sweep()
+  ended, jobs = sweep(QUEUED='101')
+  assert ended.returncode == 2 and len(jobs) == 4
+  assert 'jobs 101,102,103,104' in ended.stderr and 'still queued' in ended.stderr
+  ended, jobs = sweep()
+  assert ended.returncode == 0 and len(jobs) == 8
+
+
+@pytest.mark.parametrize(
+  'after, line',
+  [
+    ((), 'give -- and the arguments'),
+    (('--',), 'give -- and the arguments'),
+    (('--', '--config=tests/tiny.py'), 'give --workdir=DIR'),
+    (('--', '--config=tests/none.py', '--workdir=WORK'), 'no such file'),
+  ],
+)
+def test_bad_input_is_one_line_and_submits_nothing(sweep, after, line):
+  ended, jobs = sweep(after=after)
+  assert ended.returncode == 2 and jobs == []
+  assert line in ended.stderr and ended.stderr.count('\n') == 1
