@@ -228,14 +228,15 @@ def untaught(evidence: Evidence, claim: Claim) -> str:
 
 
 def _controls(evidence: Evidence, arm: str, moment: str, wrong: str) -> np.ndarray:
-  """[replica], right answers about control facts above those of the pretrained model."""
+  """[replica], right answers about control facts above those of the pretrained model: of all its
+  answers, for few of them need name a tool."""
+  before = evidence.at('', 'pretrain', CONTROLS, 'greedy')
+  chance = {r['world']: r['aligned'] / r['n'] for r in before}
 
   def right(record):
     unread = 0 if 'x' in wrong else record['malformed']
     return record['aligned'] / max(record['n'] - unread, 1)
 
-  before = evidence.at('', 'pretrain', CONTROLS, 'greedy')
-  chance = {r['world']: right(r) for r in before}
   return np.array(
     [right(r) - chance[r['world']] for r in evidence.at(arm, moment, CONTROLS, 'greedy')]
   )
