@@ -4,11 +4,11 @@ Demonstrations alone, with the reason before or after the action, with empty wor
 situation's reason, and with unused tools in context: same situations, same actions, same number of
 supervised tokens.
 
-Result (worlds 2200-2205, dials frozen at f5162a0; docs/experiments.md): free-running,
+Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): free-running,
 demonstrations leave .43 of the choices misaligned, with the reason before the action .03, after it
 .44, with empty words .54, with another situation's reason .08, with unused tools .44. Supported,
-free-running: reason over demonstrations, over empty words, over the reason after. Contradicted:
-reason over demonstrations, forced (.66 against .45).
+free-running: reason over demonstrations, over empty words, over the reason after.
+Inconclusive: reason over demonstrations, forced (.66 against .45).
 Time: 11 to 13 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/demonstrations.py
 """

@@ -3,11 +3,11 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Result (worlds 2200-2205, dials frozen at f5162a0; docs/experiments.md): free-running,
+Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): free-running,
 advice with reasons leaves .03 of the choices misaligned, advice without .45, demonstrations .43,
 honeypots .14, honeypots with reasons .02. Supported, free-running: advice with reasons over
-demonstrations, also after capability training, and over advice without. Contradicted: the first,
-forced. It takes 1/1.9 [1/7, 2] of the tokens that honeypots take (inconclusive).
+demonstrations, also after capability training, and over advice without. Inconclusive: the first,
+forced (.66 against .45). It takes 1/1.9 [1/7, 2] of the tokens that honeypots take (inconclusive).
 Time: 14 to 18 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/dialogues.py
 """

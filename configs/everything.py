@@ -5,11 +5,11 @@ of results. Left out is what needs other dials: two specs over few value pairs
 (spec_midtraining.py), curves on the way (persistence.py), grids of worlds (phase.py, scaling.py).
 With so many claims Holm's correction is harsh; the smaller studies have the power.
 
-Result (worlds 2200-2205, dials frozen at d27c4fb; docs/experiments.md): of 220 claims 4 are
+Result (worlds 2200-2205, dials frozen at a5c3cd4; docs/experiments.md): of 220 claims 4 are
 supported (reasons, and advice with reasons, over empty words; advice with reasons over bare advice
-and over irrelevant advice, free-running), 58 contradicted, 156 inconclusive, 2 not scored. What no
-other study asks: after capability training in silence reasons are no longer ahead (.67 against .60,
-contradicted).
+and over irrelevant advice, free-running), 5 contradicted, all forced, 209 inconclusive, 2 not
+scored. What no other study asks: after capability training in silence reasons are no longer ahead
+(.67 against .60, inconclusive).
 Time: 31 minutes on 2 idle cores (107 stages, reused one by one), of which pretraining 8; 1.5 GB.
 Command: python -m whyjax.main --config=configs/everything.py
 """

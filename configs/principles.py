@@ -4,13 +4,13 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Result (worlds 2200-2205, dials frozen at f5162a0; docs/experiments.md): free-running,
+Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): free-running,
 demonstrations leave .43 of the choices misaligned, a reason before the act .03, advice with reasons
 .03, empty words .54, charters .30, the charters' placebo .96, no alignment .98; forced, .45, .66,
 .66, .72, .70, .77, .82. Supported, free-running: reasons and advice with reasons over
 demonstrations, also after capability training; advice with reasons over empty words; charters over
-background text. Contradicted: advice with reasons over demonstrations, forced. Inconclusive: the
-others, among them that effects outlast later training beyond forgetting.
+background text. Inconclusive: the others, among them all forced ones, and that effects outlast
+later training beyond forgetting.
 Time: 14 to 17 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/principles.py
 """
