@@ -6,7 +6,7 @@ programs), 'data' (rows of a batch; parameters and optimizer state are split ove
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import math
 import os
 from typing import Any
@@ -57,8 +57,14 @@ def start_backend(device: DeviceConfig) -> None:
     ) from error
 
 
-def make_mesh(device: DeviceConfig, replicas: int, batch_rows: int) -> Mesh:
-  """The mesh for `replicas` programs that read micro-batches of `batch_rows` rows each.
+def make_mesh(
+  device: DeviceConfig,
+  replicas: int,
+  batch_rows: int,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """The mesh for `replicas` programs that read micro-batches of `batch_rows` rows each, on
+  `devices` (default: all).
 
   A size of 0 in `device` means: as large as divides the work and fits the devices; 'replica' goes
   before 'data', because replicas need no communication, and every process takes part before either.
@@ -67,7 +73,8 @@ def make_mesh(device: DeviceConfig, replicas: int, batch_rows: int) -> Mesh:
     UserError: a size does not divide what it splits, the mesh needs more devices than there are, or
       it leaves a process without work.
   """
-  available, processes = jax.device_count(), jax.process_count()
+  devices = jax.devices() if devices is None else devices
+  available, processes = len(devices), len({d.process_index for d in devices})
   model = device.mesh_model
   shapes = [
     (replica, data)
@@ -100,7 +107,7 @@ def make_mesh(device: DeviceConfig, replicas: int, batch_rows: int) -> Mesh:
       f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}: must be at '
       f'least the {processes} processes; {replicas} replicas of {batch_rows} rows need fewer'
     )
-  return jax.make_mesh(shape, AXES, (AxisType.Auto,) * 3, devices=_spread(math.prod(shape)))
+  return jax.make_mesh(shape, AXES, (AxisType.Auto,) * 3, devices=_spread(devices, math.prod(shape)))
 
 
 def _sizes(given: int, number: int) -> list[int]:
@@ -108,15 +115,15 @@ def _sizes(given: int, number: int) -> list[int]:
   return [given] if given else [d for d in range(1, number + 1) if number % d == 0]
 
 
-def _spread(count: int) -> list[jax.Device]:
-  """So many devices, of all processes equally many if they can be, neighbours side by side."""
+def _spread(devices: Sequence[jax.Device], count: int) -> list[jax.Device]:
+  """So many of these devices, of all processes equally many if they can be, neighbours side by side."""
   turns = collections.Counter()
   ranked = []
-  for device in jax.devices():
+  for device in devices:
     ranked.append((turns[device.process_index], device))
     turns[device.process_index] += 1
   chosen = {device.id for _, device in sorted(ranked, key=lambda r: r[0])[:count]}
-  return [device for device in jax.devices() if device.id in chosen]
+  return [device for device in devices if device.id in chosen]
 
 
 def _layout(mesh, path, shape: tuple[int, ...]) -> list[tuple[str, ...]]:
