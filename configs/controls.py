@@ -9,8 +9,8 @@ Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): support
 free-running: reasons over empty words and over reasons after the act; reasons alone, without the
 acts, over demonstrations (.02 against .43); advice with reasons over advice without and over advice
 about values not at stake (.85); charters over background text (.30 against .99) and over charters
-with the opposite order (1.00); stories over background text (.74). Not scored: charters as dialogue,
-charters that put nothing first. Inconclusive: the others, among them empty words over
+with the opposite order (1.00); stories over background text (.74). Not scored: charters as
+dialogue, charters that put nothing first. Inconclusive: the others, among them empty words over
 demonstrations (.54), charters over those of somebody else, over bare ones, over rules.
 Time: 14 to 18 minutes on 2 idle cores, of which pretraining 8 to 11.
 Command: python -m whyjax.main --config=configs/controls.py

@@ -32,9 +32,14 @@ def do(command: Command) -> None:
 
       console.print(protocol.freeze(study, provenance.commit()))
     case 'plan':
-      from whyjax.study import plan
+      if command.target:
+        from whyjax.study import target
 
-      plan.show(study, workdir, console)
+        target.show(study, command.target, console)
+      else:
+        from whyjax.study import plan
+
+        plan.show(study, workdir, console)
     case 'sweep':
       from whyjax.sweep import local
 

@@ -25,6 +25,7 @@ class Command:
     study: None only for a report on a given workdir.
     run: of a sweep, the only one to do; None for the whole study.
     per_run: cores or GPUs of each run of a sweep; 0 for all.
+    target: devices that a plan is for, where they are not here; '' for those that are.
     arguments: as they were given, without the name of the program.
   """
 
@@ -34,6 +35,7 @@ class Command:
   distributed: str
   run: int | None
   per_run: int
+  target: str
   arguments: tuple[str, ...]
 
 
@@ -50,6 +52,7 @@ def parse(argv: Sequence[str]) -> Command:
   for name, value, unset, action in (
     ('run', values.run, None, 'run'),
     ('per_run', values.per_run, 0, 'sweep'),
+    ('target', values.target, '', 'plan'),
   ):
     if value != unset and values.action != action:
       raise UserError(f'--{name} = {value}: only with --action={action}, not {values.action}')
@@ -65,6 +68,7 @@ def parse(argv: Sequence[str]) -> Command:
       values.distributed,
       values.run,
       values.per_run,
+      values.target,
       tuple(argv[1:]),
     )
   raise UserError(
@@ -86,6 +90,7 @@ def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:
   )
   flags.DEFINE_integer('run', None, 'of a sweep, the only one to do', flag_values=values)
   flags.DEFINE_integer('per_run', 0, 'cores or GPUs of each run of a sweep', flag_values=values)
+  flags.DEFINE_string('target', '', 'devices that a plan is for', flag_values=values)
   flags.DEFINE_boolean('debug', False, 'show tracebacks', flag_values=values)
   if overrides:
     _check_fields(tree, argv)

@@ -3,6 +3,8 @@
   --workdir=DIR     where results go (default runs/STUDY); the same command resumes there
   --action=run      train, evaluate, judge and report (default)
   --action=plan     print the stages, their cost and what is done, before any compute
+  --target=tpu:v5e:16x16  with --action=plan: compile for devices that are not here: memory,
+                    exchange between devices, whether it fits (gpu:8: lower only)
   --action=samples  print what every arm reads and every battery asks
   --action=freeze   write down that the dials of a study are chosen; what follows is judged
   --action=report   build the report from results.jsonl alone (with --workdir, no --config needed)

@@ -66,6 +66,25 @@ class Scorer:
     written = processes.fetch(run(params, *prompts, keys))
     return np.stack([read(w, b) for w, b in zip(written, batteries, strict=True)]), written
 
+  def programs(self, params, items: int, max_new_tokens: int) -> dict[str, tuple]:
+    """The jitted functions behind `forced` and `free`, each with the shapes of its arguments for
+    batteries of so many items; for those who compile without running.
+
+    `params`: ShapeDtypeStructs with their shardings.
+    """
+    replicas = jax.tree.leaves(params)[0].shape[0]
+
+    def ints(*shape):
+      return jax.ShapeDtypeStruct((replicas, items, *shape), jnp.int32)
+
+    prompts = ints(_WIDTHS[-1]), ints()
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), replicas))
+    setting = self.model, self.mesh, self.device
+    return {
+      'forced scoring': (_answer_logp(*setting), (params, *prompts, ints(2))),
+      'decoding': (_continue(*setting, max_new_tokens, 1.0), (params, *prompts, keys)),
+    }
+
   def loss(self, params, rows: dict[str, np.ndarray]) -> np.ndarray:
     """Held-out loss [R], nats a token, of rows whose arrays are [R, B, T]."""
     total, weight = processes.fetch(_loss(self.model, self.mesh, self.device)(params, rows))

@@ -49,18 +49,24 @@ def attention(
     v_BxKxSxH: values.
     mask_BxTxS: True where the query may see the key.
     implementation: 'einsum', or what `jax.nn.dot_product_attention` offers ('xla', 'cudnn'); None
-      picks by platform.
+      picks by the platform of the mesh that the program is for.
 
   Returns:
     y_BxNxTxH, of the type of the queries.
   """
   if implementation is None:
-    implementation = 'einsum' if jax.default_backend() == 'cpu' else 'xla'
+    implementation = 'einsum' if _platform() == 'cpu' else 'xla'
   if implementation == 'einsum':
     return _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS)
   q, k, v = (x.swapaxes(1, 2) for x in (q_BxNxTxH, k_BxKxSxH, v_BxKxSxH))
   y = jax.nn.dot_product_attention(q, k, v, mask=mask_BxTxS[:, None], implementation=implementation)
   return y.swapaxes(1, 2)
+
+
+def _platform() -> str:
+  """That of the mesh in whose program we are, which need not be here; else of the backend."""
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return device.platform if device else jax.default_backend()
 
 
 def _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS):

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+import numpy as np
 
 from whyjax.config import DeviceConfig
 from whyjax.errors import UserError
@@ -64,7 +65,25 @@ def make_mesh(
   devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
   """The mesh for `replicas` programs that read micro-batches of `batch_rows` rows each, on
-  `devices` (default: all).
+  `devices` (default: all); of the shape that `mesh_shape` says."""
+  devices = jax.devices() if devices is None else devices
+  processes = len({d.process_index for d in devices})
+  shape = mesh_shape(device, replicas, batch_rows, len(devices), processes)
+  axis_types = (AxisType.Auto,) * len(AXES)
+  if math.prod(shape) == len(devices):
+    try:
+      return jax.make_mesh(shape, AXES, axis_types, devices=devices)
+    except NotImplementedError:
+      pass  # the slice can't be cut so: neighbours by number then
+  # JAX cuts a TPU slice into blocks, which a part of its devices need not be.
+  chosen = np.array(_spread(devices, math.prod(shape))).reshape(shape)
+  return Mesh(chosen, AXES, axis_types=axis_types)
+
+
+def mesh_shape(
+  device: DeviceConfig, replicas: int, batch_rows: int, available: int, processes: int
+) -> tuple[int, int, int]:
+  """The sizes of the mesh axes for so many devices, of so many processes.
 
   A size of 0 in `device` means: as large as divides the work and fits the devices; 'replica' goes
   before 'data', because replicas need no communication, and every process takes part before either.
@@ -73,8 +92,6 @@ def make_mesh(
     UserError: a size does not divide what it splits, the mesh needs more devices than there are, or
       it leaves a process without work.
   """
-  devices = jax.devices() if devices is None else devices
-  available, processes = len(devices), len({d.process_index for d in devices})
   model = device.mesh_model
   shapes = [
     (replica, data)
@@ -107,7 +124,7 @@ def make_mesh(
       f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}: must be at '
       f'least the {processes} processes; {replicas} replicas of {batch_rows} rows need fewer'
     )
-  return jax.make_mesh(shape, AXES, (AxisType.Auto,) * 3, devices=_spread(devices, math.prod(shape)))
+  return shape
 
 
 def _sizes(given: int, number: int) -> list[int]:
@@ -116,7 +133,8 @@ def _sizes(given: int, number: int) -> list[int]:
 
 
 def _spread(devices: Sequence[jax.Device], count: int) -> list[jax.Device]:
-  """So many of these devices, of all processes equally many if they can be, neighbours side by side."""
+  """So many of these devices, of all processes equally many if they can be, neighbours side by
+  side."""
   turns = collections.Counter()
   ranked = []
   for device in devices:

@@ -196,8 +196,12 @@ class Program:
   @functools.cached_property
   def compiled(self) -> jax.stages.Compiled:
     """`dispatch`, compiled once."""
-    n = jax.ShapeDtypeStruct((), jnp.int32)
-    return self.dispatch.lower(self.state, self.batch, n).compile()
+    return self.dispatch.lower(*self.arguments).compile()
+
+  @property
+  def arguments(self) -> tuple:
+    """Shapes of the arguments of `dispatch`."""
+    return self.state, self.batch, jax.ShapeDtypeStruct((), jnp.int32)
 
 
 @functools.lru_cache(maxsize=8)
