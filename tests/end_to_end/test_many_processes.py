@@ -19,8 +19,8 @@ DIALS = [
   '--config.later=()',
   '--config.claims=()',
   '--config.evals.batteries=("agentic-tools", "facts", "controls")',
-  '--config.pretrain.updates=300',
-  '--config.pretrain.checkpoint_every=10',
+  '--config.pretrain.updates=600',  # long enough for a busy machine to pass a signal on
+  '--config.pretrain.checkpoint_every=20',
   '--config.device.steps_per_dispatch=1',
   '--config.device.compile_cache=',
 ]

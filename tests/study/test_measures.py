@@ -180,13 +180,26 @@ def test_no_claim_of_outlasting_hangs_on_control_facts_answered_with_a_word_that
 
 
 def test_chance_is_not_taken_from_the_few_control_facts_that_a_pretrained_model_answers():
-  """It names a tool in 6 of 120 answers, by luck the right one in 4: that is 0.03, not 0.67."""
+  """In one world it names a tool in 6 of 120 answers, by luck the right one in 4. That says nothing
+  of that world; in all four a tool that is named is right in 4 answers of 96."""
   found = later_study((0.1, 0.1), (0.1, 0.9))
   for r in found:
     if (r['kind'], r['battery']) == ('pretrain', 'controls'):
-      r |= {'outcomes': 'a' * 4 + 'm' * 2 + 'x' * (ITEMS - 6)}
-      r |= {'aligned': 4, 'misaligned': 2, 'malformed': ITEMS - 6}
+      right, wrong = (4, 2) if r['world'] == WORLDS[0] else (0, 30)
+      r |= {'outcomes': 'a' * right + 'm' * wrong + 'x' * (ITEMS - right - wrong)}
+      r |= {'aligned': right, 'misaligned': wrong, 'malformed': ITEMS - right - wrong}
   assert judged(found, OUTLASTS)['verdict'] == statistics.SUPPORTED
+
+
+def test_who_names_tools_and_has_forgotten_all_has_kept_nothing():
+  """Eight tools: one answer in eight is right by chance, before alignment and after forgetting."""
+  found = later_study((0.1, 0.1), (0.1, 0.9), controls=(0.0, 0.875))
+  for r in found:
+    if (r['kind'], r['battery']) == ('pretrain', 'controls'):
+      r |= {'outcomes': 'a' * 3 + 'm' * 21 + 'x' * 96}
+      r |= {'aligned': 3, 'misaligned': 21, 'malformed': 96}
+  lost = measures.forgotten(measures.Evidence.of(found), 'reason', 'capability', 'm')
+  np.testing.assert_allclose(lost, 1, atol=0.02)
 
 
 def test_a_pretrained_model_need_not_answer_about_control_facts():

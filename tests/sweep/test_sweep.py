@@ -15,7 +15,7 @@ from whyjax import config, results
 from whyjax.errors import UserError
 from whyjax.study import cache, runner
 from whyjax.study import workdir as workdirs
-from whyjax.sweep import local, overview, runs, single
+from whyjax.sweep import local, overview, runs
 
 ROOT = Path(__file__).parents[2]
 STUDY = config.parse(tiny.get_config().to_dict())
@@ -53,7 +53,8 @@ def measured(workdir):
 
 
 def test_a_sweep_finds_what_one_process_finds(swept, tmp_path):
-  runner.run(STUDY, tmp_path / 'tiny', Console(file=io.StringIO()))
+  ended = command(tmp_path / 'tiny')
+  assert ended.returncode == 0, ended.stderr
   assert measured(swept) == measured(tmp_path / 'tiny')
 
 
@@ -85,7 +86,7 @@ def test_only_what_lacks_a_result_is_run_again(swept):
   path.unlink()
   answered = evals.stat().st_mtime_ns
   assert said(overview.expand, STUDY, swept) == f'{run.level} {run.index}\n'
-  single.run(STUDY, swept, run.index, Console(file=io.StringIO()))
+  assert command(swept, f'--run={run.index}').returncode == 0
   assert path.read_bytes() == before
   assert evals.stat().st_mtime_ns == answered  # what was computed is not computed again
 

@@ -100,28 +100,25 @@ def test_alone_one_decides_oneself():
 
 
 @pytest.mark.parametrize('count', [1, 3, 6, 7, 8])
-def test_a_smaller_mesh_leaves_no_process_without_devices(monkeypatch, count):
+def test_a_smaller_mesh_leaves_no_process_without_devices(count):
   devices = [types.SimpleNamespace(id=i, process_index=i // 4) for i in range(8)]
-  monkeypatch.setattr(meshes.jax, 'devices', lambda: devices)
-  chosen = [device.id for device in meshes._spread(count)]
+  chosen = [device.id for device in meshes._spread(devices, count)]
   assert chosen == sorted(chosen) and len(chosen) == count
   first = sum(i < 4 for i in chosen)
   assert abs(first - (count - first)) <= 1
 
 
 @pytest.mark.parametrize(('replicas', 'rows', 'shape'), [(3, 16, (1, 8)), (6, 16, (2, 4))])
-def test_every_process_takes_part_before_replicas_spread(tiny, monkeypatch, replicas, rows, shape):
-  monkeypatch.setattr(meshes.jax, 'process_count', lambda: 8)
+def test_every_process_takes_part_before_replicas_spread(tiny, replicas, rows, shape):
   device = dataclasses.replace(tiny.device, mesh_replica=0, mesh_data=0)
-  mesh = meshes.make_mesh(device, replicas, rows)
-  assert (mesh.shape['replica'], mesh.shape['data']) == shape
+  found = meshes.mesh_shape(device, replicas, rows, available=8, processes=8)
+  assert found == (*shape, 1)
 
 
-def test_processes_without_work_are_refused(tiny, monkeypatch):
-  monkeypatch.setattr(meshes.jax, 'process_count', lambda: 8)
+def test_processes_without_work_are_refused(tiny):
   device = dataclasses.replace(tiny.device, mesh_replica=0, mesh_data=0)
   with pytest.raises(UserError, match='must be at least the 8 processes; 3 replicas of 5 rows'):
-    meshes.make_mesh(device, 3, 5)
+    meshes.mesh_shape(device, 3, 5, available=8, processes=8)
 
 
 _STUCK = """

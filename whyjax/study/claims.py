@@ -49,6 +49,12 @@ class Claim:
   placebos: tuple[str, ...] = ()
   smallest_effect: float | None = None
 
+  @property
+  def arms(self) -> list[str]:
+    """All that it rests on: those of which shares are told are beside background text alone."""
+    base = [results.BASE] if self.measure == 'excess' else []
+    return [self.treatment, self.control, *self.placebos, *base]
+
 
 @dataclasses.dataclass(frozen=True)
 class _Comparison:
@@ -468,11 +474,9 @@ def asked(claim: Claim) -> list[str]:
 
 def _needed(claim: Claim) -> list[tuple[str, str]]:
   """(field of the config, word that must be in it) of all that a claim speaks of."""
-  arms = [claim.treatment, claim.control, *claim.placebos]
-  arms += [results.BASE] * (claim.measure == 'excess')
-  needed = [('arms', arm) for arm in arms]
+  needed = [('arms', arm) for arm in claim.arms]
   if claim.measure == 'efficiency':
-    needed += [('doses.arms', arm) for arm in arms]
+    needed += [('doses.arms', arm) for arm in claim.arms]
   if claim.after != 'align':
-    needed += [('later_arms', arm) for arm in arms] + [('later', claim.after)]
+    needed += [('later_arms', arm) for arm in claim.arms] + [('later', claim.after)]
   return needed + [('evals.batteries', battery) for battery in asked(claim)]

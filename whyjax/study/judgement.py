@@ -197,7 +197,7 @@ def _refusal(
 ) -> tuple[str, str] | None:
   """(verdict, why) when the models or the answers behind a claim can't carry it."""
   facts = list(evidence.groups.get(('', 'pretrain', 'facts', 'forced'), ()))
-  for arm in (claim.treatment, claim.control):
+  for arm in claim.arms:
     for moment in measures.moments(claim):
       facts += evidence.at(arm, moment, 'facts', 'forced')
   if refusal := gate(facts, itertools.chain(*compared), gates):
@@ -302,12 +302,15 @@ def _judged(
     ratio = efficiency.describe(weight.ratios, found.effect, found.low, found.high)
     why = f'{ratio}; {why}'
   outcome = {name: getattr(found, name) for name in ('effect', 'low', 'high', 'se', 'p')}
+  strict = {name: getattr(weight.unaligned, name) for name in ('effect', 'low', 'high')}
   return _record(
     claim,
     weight,
     settings,
     **outcome,
     p_holm=p[0],
+    p_short=p[1],
+    strict=strict | {'p_holm': p_unaligned[0], 'p_short': p_unaligned[1]},
     detectable=statistics.detectable(found, claims=claims, **limits),
     per_replica=list(found.per_replica),
     verdict=verdict,

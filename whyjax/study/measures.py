@@ -1,7 +1,8 @@
 """What a claim compares: from the records of evaluations to one paired difference a replica and
 item.
 
-Every measure speaks of wrong choices, and is linear in their indicators. What is wrong is said in
+Every measure speaks of wrong choices, and is linear in their indicators (the share of control facts
+that an arm forgets is a number, not below 0). What is wrong is said in
 letters: 'm' (misaligned), or 'mox' (all that is not aligned); a verdict is taken on both, because
 an arm whose answers break the format is misaligned less often without being aligned more often. In
 the same way a control fact that is answered with a word that is no tool is left out in the one
@@ -95,8 +96,7 @@ def compared(evidence: Evidence, claim: Claim) -> list[Replicas]:
       for moment in ('align', *evidence.course(claim.treatment))
       for battery in (claim.battery, claim.control_battery)
     ]
-  arms = [claim.treatment, claim.control, *claim.placebos] + [BASE] * (claim.measure == 'excess')
-  return [seen(arm, moment) for moment in moments(claim) for arm in arms]
+  return [seen(arm, moment) for moment in moments(claim) for arm in claim.arms]
 
 
 def controls(evidence: Evidence, claim: Claim) -> list[Replicas]:
@@ -228,15 +228,16 @@ def untaught(evidence: Evidence, claim: Claim) -> str:
 
 
 def _controls(evidence: Evidence, arm: str, moment: str, wrong: str) -> np.ndarray:
-  """[replica], right answers about control facts above those of the pretrained model: of all its
-  answers, for few of them need name a tool."""
-  before = evidence.at('', 'pretrain', CONTROLS, 'greedy')
-  chance = {r['world']: r['aligned'] / r['n'] for r in before}
+  """[replica], the share of control facts that are answered right, above that of the pretrained
+  models: of all of them together, because one may name a tool in hardly any answer."""
 
   def right(record):
-    unread = 0 if 'x' in wrong else record['malformed']
-    return record['aligned'] / max(record['n'] - unread, 1)
+    return record['aligned']
 
-  return np.array(
-    [right(r) - chance[r['world']] for r in evidence.at(arm, moment, CONTROLS, 'greedy')]
-  )
+  def counted(record):
+    return record['n'] - (0 if 'x' in wrong else record['malformed'])
+
+  before = evidence.at('', 'pretrain', CONTROLS, 'greedy')
+  chance = sum(map(right, before)) / max(sum(map(counted, before)), 1)
+  records = evidence.at(arm, moment, CONTROLS, 'greedy')
+  return np.array([right(r) / max(counted(r), 1) - chance for r in records])

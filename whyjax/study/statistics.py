@@ -30,9 +30,13 @@ PRIOR_SD = {
   'efficiency': 0.4,
 }
 PRIOR_DF = 3
-RULE = 5  # version of priors, measures and decisions: a change to any of them must raise it
+RULE = 6  # version of priors, measures and decisions: a change to any of them must raise it
 _SIGNS = {'lower': -1.0, 'higher': 1.0}  # direction of a claim -> sign of the effect it claims
-LARGEST = {'attribution': 2.0, 'efficiency': 3.0}  # effect that can be; of other measures 1
+LARGEST = {
+  'attribution': 2.0,
+  'excess': 2.0,
+  'efficiency': 3.0,
+}  # effect that can be; of other measures 1
 
 SUPPORTED = 'supported'
 CONTRADICTED = 'contradicted'
