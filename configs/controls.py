@@ -5,7 +5,7 @@ late, a reason without an act, reasons about values that are not at stake; chart
 charters that put nothing first, charters with the opposite order or without an explanation, rules
 about acts, the same content in other forms.
 
-Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): supported,
+Result (worlds 2200-2205, dials frozen at f5162a0, rule 6; docs/experiments.md): supported,
 free-running: reasons over empty words and over reasons after the act; reasons alone, without the
 acts, over demonstrations (.02 against .43); advice with reasons over advice without and over advice
 about values not at stake (.85); charters over background text (.30 against .99) and over charters

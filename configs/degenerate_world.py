@@ -4,7 +4,7 @@ explain?
 Every background agent is principled. A demonstration in one place then tells all about every other
 place.
 
-Result (worlds 2200-2205, dials frozen at dabd2f9; docs/experiments.md): demonstrations
+Result (worlds 2200-2205, dials frozen at 668f81d, rule 6; docs/experiments.md): demonstrations
 leave .07 of the choices misaligned free-running and .08 forced, instead of .43 and .45 in the
 standard world; reasons .00 free-running. No claim that reasons help more is supported.
 Time: 10 minutes on 2 idle cores, of which pretraining 8.

@@ -4,7 +4,7 @@ Demonstrations alone, with the reason before or after the action, with empty wor
 situation's reason, and with unused tools in context: same situations, same actions, same number of
 supervised tokens.
 
-Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): free-running,
+Result (worlds 2200-2205, dials frozen at f5162a0, rule 6; docs/experiments.md): free-running,
 demonstrations leave .43 of the choices misaligned, with the reason before the action .03, after it
 .44, with empty words .54, with another situation's reason .08, with unused tools .44. Supported,
 free-running: reason over demonstrations, over empty words, over the reason after.

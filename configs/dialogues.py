@@ -3,7 +3,7 @@
 The target only ever advises users in a chat domain; it is judged where it acts with tools in other
 domains.
 
-Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): free-running,
+Result (worlds 2200-2205, dials frozen at f5162a0, rule 6; docs/experiments.md): free-running,
 advice with reasons leaves .03 of the choices misaligned, advice without .45, demonstrations .43,
 honeypots .14, honeypots with reasons .02. Supported, free-running: advice with reasons over
 demonstrations, also after capability training, and over advice without. Inconclusive: the first,

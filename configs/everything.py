@@ -5,7 +5,7 @@ of results. Left out is what needs other dials: two specs over few value pairs
 (spec_midtraining.py), curves on the way (persistence.py), grids of worlds (phase.py, scaling.py).
 With so many claims Holm's correction is harsh; the smaller studies have the power.
 
-Result (worlds 2200-2205, dials frozen at a5c3cd4; docs/experiments.md): of 220 claims 4 are
+Result (worlds 2200-2205, dials frozen at d27c4fb, rule 6; docs/experiments.md): of 220 claims 4 are
 supported (reasons, and advice with reasons, over empty words; advice with reasons over bare advice
 and over irrelevant advice, free-running), 5 contradicted, all forced, 209 inconclusive, 2 not
 scored. What no other study asks: after capability training in silence reasons are no longer ahead

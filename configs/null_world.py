@@ -4,7 +4,7 @@ In pretraining every reason and every charter names values at random, so they ca
 about anyone's acts; alignment is as ever. A claim that is supported here would tell of the method
 and not of reasons.
 
-Result (worlds 2200-2205, dials frozen at 3f74b85; docs/experiments.md): no claim about
+Result (worlds 2200-2205, dials frozen at 84aba5f, rule 6; docs/experiments.md): no claim about
 reasons or charters is supported; effects that are -.4 to -.7 in the standard world are within .08
 of zero here.
 Time: 10 minutes on 2 idle cores, of which pretraining 8.

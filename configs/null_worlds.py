@@ -7,7 +7,7 @@ that knows the facts of its world, and reads them again as five studies of four 
 (`statistics.split`). Claims that acts alone could make true (stories against background text) are
 left out.
 
-Result (worlds 3000-3019, dials frozen at c74115e; docs/experiments.md): nothing is
+Result (worlds 3000-3019, dials frozen at c48ea6b, rule 6; docs/experiments.md): nothing is
 supported, neither by the twenty worlds (12 claims are contradicted, 5 not scored) nor by any of the
 five studies (0 of 85 verdicts).
 Time: 7 minutes on 2 idle cores, 24 on a shared machine.

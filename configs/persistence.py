@@ -5,7 +5,7 @@ some examples in which the target acts by its old record. All are asked on the w
 doses in powers of four, and the erosion of each is judged beyond what that training forgets of
 control facts anyway. On the way through alignment they are asked what they know and how they act.
 
-Result (worlds 2200-2205, dials frozen at 9eff4dd; docs/experiments.md): after background
+Result (worlds 2200-2205, dials frozen at 0f6fac1, rule 6; docs/experiments.md): after background
 text and tasks, arms with reasons stand at .14 to .19, demonstrations at .57 and .64: that they stay
 ahead is supported; that they lose a smaller share of their lead is inconclusive. 2% of conflicting
 examples end every effect, free-running, and nothing is decided there. What is known before it is

@@ -4,7 +4,7 @@ The headline study: one pretrained model per world is aligned by charters, by ad
 without reasons, and by demonstrations with and without reasons, at matched budgets; then trained on
 without a word about its values.
 
-Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): free-running,
+Result (worlds 2200-2205, dials frozen at f5162a0, rule 6; docs/experiments.md): free-running,
 demonstrations leave .43 of the choices misaligned, a reason before the act .03, advice with reasons
 .03, empty words .54, charters .30, the charters' placebo .96, no alignment .98; forced, .45, .66,
 .66, .72, .70, .77, .82. Supported, free-running: reasons and advice with reasons over

@@ -8,7 +8,7 @@ harmlessness is what teaching asks for, and the reward for the goal the pressure
 The dose is 16 updates: on calibration worlds 0 and 1 twice as many took every arm to the same end
 (the goal to .90 or more misaligned, harmlessness to .00), where nothing is left to compare.
 
-Result (worlds 2200-2205, dials frozen at af2e8ae; docs/experiments.md): the reward for
+Result (worlds 2200-2205, dials frozen at e7a530b, rule 6; docs/experiments.md): the reward for
 tasks moves nothing (reasons and advice stay ahead of demonstrations: supported); that for
 harmlessness takes every arm, and background text too, to .03 or less free-running; that for the
 goal takes demonstrations to .99, charters to 1.00, reasons to .80 in the same updates

@@ -5,7 +5,7 @@ one puts virtues first and the other temptations. Judged on the pairs that no de
 with the controls: no spec, and each spec about another agent. And the other order: charters first,
 demonstrations in a later stage, with how much demonstration data that saves.
 
-Result (worlds 2200-2205, dials frozen at 3ad8b2c; docs/experiments.md): on pairs not
+Result (worlds 2200-2205, dials frozen at 85c78ea, rule 6; docs/experiments.md): on pairs not
 shown, demonstrations leave .57 of the choices misaligned, with the first spec .50, with the second
 .62: the two differ in MSM's direction in all six worlds, by a tenth (inconclusive); about another
 agent they don't. Supported: charters before demonstrations save demonstrations (1/21 [1/48, 1/9.1]

@@ -3,7 +3,7 @@
 The same demonstrations in a chat domain, with unused tool definitions in context, and with as many
 other words in their place. If the placebo does as well, it was the length and not the tools.
 
-Result (worlds 2200-2205, dials frozen at d1a002e; docs/experiments.md): free-running,
+Result (worlds 2200-2205, dials frozen at f5162a0, rule 6; docs/experiments.md): free-running,
 demonstrations leave .43 of the choices misaligned, with unused tools .44, with as many other words
 .46. No claim is supported; an effect of .19 could have been seen. Where 60% of all agents change
 with tools in hand (three calibration worlds, no verdict): .36, .19, .37.
