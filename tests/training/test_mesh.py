@@ -46,6 +46,25 @@ def test_a_mesh_that_does_not_fit_is_refused(tiny, given, message):
     meshes.make_mesh(on_mesh(tiny, given), 4, 16)
 
 
+@pytest.mark.parametrize(
+  ('given', 'replicas', 'rows', 'expected'),
+  [
+    ((0, 0, 1), 5, 256, (1, 256, 1)),  # 5 x 32 would leave 96 chips out
+    ((0, 0, 1), 8, 64, (8, 32, 1)),
+    ((0, 0, 1), 10, 16, (2, 16, 1)),  # all of it eight times
+    ((0, 0, 4), 3, 16, (1, 16, 4)),
+  ],
+)
+def test_a_tpu_slice_is_taken_whole(tiny, given, replicas, rows, expected):
+  device = on_mesh(tiny, given)
+  assert meshes.mesh_shape(device, replicas, rows, 256, 64, whole=True) == expected
+
+
+def test_a_mesh_that_does_not_divide_a_tpu_slice_is_refused(tiny):
+  with pytest.raises(UserError, match=r'5 x 1 x 1: must divide the 256 devices of the TPU slice'):
+    meshes.mesh_shape(on_mesh(tiny, (5, 1, 1)), 5, 16, 256, 64, whole=True)
+
+
 def test_the_backend_does_not_start_twice_with_other_devices(tiny):
   meshes.start_backend(tiny.device)
   with pytest.raises(UserError, match=r"device\.platform = 'cpu'"):
@@ -103,3 +122,15 @@ def test_every_mesh_of_eight_devices_equals_one(tiny, params, one_device, shape)
   np.testing.assert_allclose(metrics, one_device, rtol=1e-4)
   qkv = after['layers']['attention']['qkv']
   assert qkv.sharding.shard_shape(qkv.shape) == (8 // shape[0], 2, 16 // shape[1], 48 // shape[2])
+
+
+def test_devices_to_spare_repeat_what_others_do(tiny, params, one_device, monkeypatch):
+  """As on a TPU slice that the work can't fill."""
+  with_spare = jax.sharding.Mesh(
+    np.array(jax.devices()).reshape(2, 2, 1, 2),
+    (*meshes.AXES, meshes.SPARE),
+    axis_types=(jax.sharding.AxisType.Auto,) * 4,
+  )
+  monkeypatch.setattr(meshes, 'make_mesh', lambda *_: with_spare)
+  metrics, _ = run(tiny, params, (2, 2, 1), accumulation=1)
+  np.testing.assert_allclose(metrics, one_device, rtol=2e-5)

@@ -20,6 +20,7 @@ from whyjax.config import DeviceConfig
 from whyjax.errors import UserError
 
 AXES = ('replica', 'data', 'model')
+SPARE = 'spare'  # a fourth axis: devices that repeat what others do
 
 # Name of a matrix -> mesh axes that its last two dimensions are split over at rest. 'model' follows
 # Megatron (columns first, then rows), so that a layer needs one reduction in attention and one in
@@ -68,42 +69,58 @@ def make_mesh(
   `devices` (default: all); of the shape that `mesh_shape` says."""
   devices = jax.devices() if devices is None else devices
   processes = len({d.process_index for d in devices})
-  shape = mesh_shape(device, replicas, batch_rows, len(devices), processes)
-  axis_types = (AxisType.Auto,) * len(AXES)
-  if math.prod(shape) == len(devices):
+  whole = devices[0].platform == 'tpu'
+  shape = mesh_shape(device, replicas, batch_rows, len(devices), processes, whole)
+  axes, used = AXES, math.prod(shape)
+  if whole and used < len(devices):
+    axes, shape = (*AXES, SPARE), (*shape, len(devices) // used)
+    used = len(devices)
+  axis_types = (AxisType.Auto,) * len(axes)
+  if used == len(devices):
     try:
-      return jax.make_mesh(shape, AXES, axis_types, devices=devices)
+      return jax.make_mesh(shape, axes, axis_types, devices=devices)
     except NotImplementedError:
       pass  # the slice can't be cut so: neighbours by number then
-  # JAX cuts a TPU slice into blocks, which a part of its devices need not be.
-  chosen = np.array(_spread(devices, math.prod(shape))).reshape(shape)
-  return Mesh(chosen, AXES, axis_types=axis_types)
+  return Mesh(np.array(_spread(devices, used)).reshape(shape), axes, axis_types=axis_types)
 
 
 def mesh_shape(
-  device: DeviceConfig, replicas: int, batch_rows: int, available: int, processes: int
+  device: DeviceConfig,
+  replicas: int,
+  batch_rows: int,
+  available: int,
+  processes: int,
+  whole: bool = False,
 ) -> tuple[int, int, int]:
   """The sizes of the mesh axes for so many devices, of so many processes.
 
   A size of 0 in `device` means: as large as divides the work and fits the devices; 'replica' goes
   before 'data', because replicas need no communication, and every process takes part before either.
 
+  Args:
+    whole: a program takes all devices or none, as on slices of a TPU pod, whose chips route each
+      other's traffic: the mesh divides their number, is as large as it can be, and where it is
+      smaller the axis SPARE says how often all of it is repeated.
+
   Raises:
-    UserError: a size does not divide what it splits, the mesh needs more devices than there are, or
-      it leaves a process without work.
+    UserError: a size does not divide what it splits, the mesh needs more devices than there are or
+      does not divide them, or it leaves a process without work.
   """
   model = device.mesh_model
   shapes = [
     (replica, data)
     for replica in _sizes(device.mesh_replica, replicas)
     for data in _sizes(device.mesh_data, batch_rows)
-    if replica * data * model <= available
+    if replica * data * model <= available and not (whole and available % (replica * data * model))
   ]
+
+  def worth(shape: tuple[int, int]) -> tuple:
+    used = math.prod(shape) * model
+    return used if whole else used >= processes, *shape
+
   # Where nothing fits, what was asked for is refused below, by name.
   replica, data = max(
-    shapes,
-    key=lambda shape: (math.prod(shape) * model >= processes, *shape),
-    default=(max(device.mesh_replica, 1), max(device.mesh_data, 1)),
+    shapes, key=worth, default=(max(device.mesh_replica, 1), max(device.mesh_data, 1))
   )
   if replicas % replica:
     raise UserError(
@@ -114,15 +131,15 @@ def mesh_shape(
       f'device.mesh_data = {data}: must be a divisor of the {batch_rows} rows of a micro-batch'
     )
   shape = (replica, data, model)
+  asked = f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}'
   if math.prod(shape) > available:
+    raise UserError(f'{asked}: must be at most the {available} devices there are')
+  if whole and available % math.prod(shape):
+    raise UserError(f'{asked}: must divide the {available} devices of the TPU slice')
+  if not whole and math.prod(shape) < processes:
     raise UserError(
-      f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}: '
-      f'must be at most the {available} devices there are'
-    )
-  if math.prod(shape) < processes:
-    raise UserError(
-      f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}: must be at '
-      f'least the {processes} processes; {replicas} replicas of {batch_rows} rows need fewer'
+      f'{asked}: must be at least the {processes} processes; {replicas} replicas of {batch_rows} '
+      'rows need fewer'
     )
   return shape
 
