@@ -1,13 +1,17 @@
 """A checkpoint is whole or refused, in one line that says what to do."""
 
+import dataclasses
 import shutil
 
 import jax
 import numpy as np
 import pytest
 
+from whyjax.corpus.packing import WHOLE
 from whyjax.errors import UserError
+from whyjax.training import mesh as meshes
 from whyjax.training.checkpoint import Checkpoints, restore_params
+from whyjax.training.step import make_program
 
 
 @pytest.fixture
@@ -133,3 +137,37 @@ def test_the_last_two_are_kept_and_those_that_are_asked_for(tmp_path, keep, kept
     for step in (1, 2, 3, 4):
       checkpoints.save(step, tree(), tree(), {'step': step})
   assert sorted(p.name for p in tmp_path.iterdir()) == kept
+
+
+@pytest.mark.parametrize('shape', [(1, 1, 1), (4, 2, 1), (2, 4, 1), (1, 4, 2)], ids=str)
+def test_what_one_mesh_wrote_goes_on_on_another(tiny, finished, copy, shape):
+  """Written on 2 x 1 x 1: the same state to the bit, then the same batches, and the same end but
+  for rounding."""
+  sizes = dict(zip(('mesh_replica', 'mesh_data', 'mesh_model'), shape, strict=True))
+  device = dataclasses.replace(tiny.device, **sizes)
+  mesh = meshes.make_mesh(device, 4, tiny.stage.batch_rows)
+  program = make_program(tiny.model, tiny.vocabulary, tiny.stage, device, mesh, 4, tiny.length)
+  with Checkpoints(copy / 'checkpoints') as checkpoints:
+    *state, saved = checkpoints.restore(*program.state)
+  assert saved['step'] == tiny.stage.updates
+  assert tiny.equal(state[0], finished.result.params)
+  for leaf, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(program.state), strict=True):
+    assert leaf.sharding.is_equivalent_to(wanted.sharding, leaf.ndim)
+
+  shutil.rmtree(copy / 'checkpoints' / str(tiny.stage.updates))  # back to update 18
+  read = {}
+
+  class Watched(tiny.Rows):
+    def batch(self, step, part=WHOLE):
+      batch = super().batch(step, part)
+      whole = np.full((4, self.batch_rows, tiny.length), -1)
+      read.setdefault(step, whole)[part] = batch['tokens']
+      return batch
+
+  result = tiny.train(copy, device=device, data=Watched())
+  for step in (18, 19):
+    np.testing.assert_array_equal(read[step], tiny.Rows().batch(step)['tokens'])
+  for new, old in zip(
+    jax.tree.leaves(result.params), jax.tree.leaves(finished.result.params), strict=True
+  ):
+    np.testing.assert_allclose(new, old, rtol=1e-3, atol=1e-5)
