@@ -1,0 +1,99 @@
+"""The programs of the presets, compiled by the TPU compiler for slices that are not here.
+
+Needs libtpu: `pip install "jax[tpu]"`, in an environment of its own. Ten minutes on two cores.
+"""
+
+import functools
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from whyjax import command_line
+from whyjax.study import target as targets
+from whyjax.training import aot
+
+pytest.importorskip(
+  'libtpu', reason='no TPU compiler: pip install "jax[tpu]" in its own environment'
+)
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
+SMALL = 'tpu:v5e:4x4'
+OTHERS = ['tpu:v5e:16x16', 'tpu:v5p:2x2x4', 'tpu:v6e:4x4']
+describe = functools.cache(aot.describe)
+
+
+def study(config, *changes):
+  arguments = [f'--config={ROOT}/configs/{config}.py:tpu']
+  return command_line.parse(['whyjax', *arguments, *changes]).study
+
+
+@functools.cache
+def _compiled(shapes, target):
+  """Programs of equal shape, mesh and method are compiled once."""
+  return describe(target).compile(*_ASKED[shapes])
+
+
+_ASKED = {}
+
+
+def compiled(job, target):
+  shapes = str((job.arguments, job.mesh.shape, 'rl' in job.name, job.name.split(',')[0][:8]))
+  _ASKED[shapes] = (job.function, *job.arguments)
+  return _compiled(shapes, target)
+
+
+def trains(job):
+  return ',' not in job.name
+
+
+@pytest.mark.parametrize('config', CONFIGS)
+def test_every_preset_trains_on_a_slice_of_four_hosts(config):
+  found = [job for job in targets.jobs(study(config), describe(SMALL)) if trains(job)]
+  assert found
+  if config == 'scaling':
+    found = [
+      found[0],
+      found[-1],
+    ]  # sizes between the smallest and the largest differ in nothing else
+  for job in found:
+    result = compiled(job, SMALL)
+    assert not result.fault, job.name
+    assert 0 < result.resident + result.temporary < describe(SMALL).memory
+
+
+@pytest.mark.parametrize('target', OTHERS)
+def test_training_reinforcement_and_decoding_compile_for_other_slices(target):
+  found = list(targets.jobs(study('reinforcement'), describe(target)))
+  chosen = [j for j in found if trains(j) and 'harmless' not in j.name]
+  chosen += [next(j for j in found if j.name.startswith('decoding'))]
+  assert {'pretrain', 'align/generic', 'later/generic/rl-task'} <= {j.name for j in chosen}
+  for job in chosen:
+    result = compiled(job, target)
+    assert not result.fault, job.name
+    assert 0 < result.resident + result.temporary < describe(target).memory
+    assert job.mesh.size == describe(target).count  # a slice is taken whole
+
+
+def test_replicas_exchange_nothing_whatever_they_do():
+  changes = ['--config.seeds.worlds=16', '--config.seeds.per_world=1']
+  for job in targets.jobs(study('reinforcement', *changes), describe(SMALL)):
+    if 'harmless' not in job.name:
+      assert job.mesh.shape['replica'] == 16
+      assert compiled(job, SMALL).collectives == [], job.name
+
+
+def test_what_does_not_fit_is_said():
+  model = dict(width=8192, layers=24, heads=64, kv_heads=64, head_dim=128, mlp_width=22016)
+  changes = [f'--config.model.{name}={value}' for name, value in model.items()]
+  changes += [
+    '--config.arms=()',
+    '--config.claims=()',
+    '--config.later_arms=()',
+    '--config.later=()',
+  ]
+  console = Console(file=io.StringIO(), width=200)
+  targets.show(study('smoke', *changes), 'tpu:v5e:2x2', console)
+  assert 'does not fit: needs' in console.file.getvalue()

@@ -1,0 +1,55 @@
+"""Plans for devices that are not here, where no TPU compiler is needed."""
+
+import io
+
+import jax
+import pytest
+from rich.console import Console
+
+from whyjax import command_line
+from whyjax.errors import UserError
+from whyjax.model import attention
+from whyjax.study import target as targets
+from whyjax.training import aot
+from whyjax.training import mesh as meshes
+
+
+def study(variant):
+  return command_line.parse(['whyjax', f'--config=configs/reinforcement.py:{variant}']).study
+
+
+@pytest.mark.parametrize(
+  'name', ['tpu', 'tpu:v9:2x2', 'tpu:v5e:four', 'gpu:0', 'gpu', 'gpu:-1', '']
+)
+def test_an_unknown_target_is_refused_in_one_line(name):
+  with pytest.raises(UserError, match='must be tpu:VERSION:SHAPE with a version of v4, v5e'):
+    aot.describe(name)
+
+
+def test_a_study_for_another_platform_is_refused():
+  with pytest.raises(
+    UserError, match=r"device\.platform = 'cpu': must be 'gpu' for --target=gpu:8"
+  ):
+    targets.show(study('cpu'), 'gpu:8', Console(file=io.StringIO()))
+
+
+def test_programs_are_lowered_for_gpus():
+  console = Console(file=io.StringIO(), width=200)
+  targets.show(study('gpu'), 'gpu:8', console)
+  text = console.file.getvalue()
+  for program in ('pretrain', 'align/generic', 'decoding, align/generic', 'later/generic/rl-task'):
+    assert program in text
+  assert 'lowered for CUDA, not compiled' in text
+
+
+def test_programs_for_gpus_use_their_attention():
+  """Not the one that is written for a CPU, on which they are lowered."""
+  seen = []
+
+  def one(x):
+    seen.append(attention._platform())
+    return x
+
+  mesh = aot.describe('gpu:8').mesh(study('gpu').device, 1, 8)
+  jax.jit(meshes.map_replicas(one, mesh, loop=False)).trace(jax.ShapeDtypeStruct((1, 8), float))
+  assert set(seen) == {'gpu'}
