@@ -25,7 +25,9 @@ from whyjax.training import mesh as meshes
 # Memory of one chip in bytes: cloud.google.com/tpu/docs, the page of each version.
 HBM = {'v4': 32 * 2**30, 'v5e': 16 * 2**30, 'v5p': 95 * 2**30, 'v6e': 32 * 2**30}
 _DOES_NOT_FIT = re.compile(r'RESOURCE_EXHAUSTED|[Rr]an out of memory|exceeds the .*memory')
-_USED = re.compile(r'Used ([\d.]+[KMGT]?) of ([\d.]+[KMGT]?)')
+_USED = re.compile(
+  r'\b(?:Used|temporaries) \(?([\d.]+[KMGT])\)? (?:of|exceeds[^(]*\() ?([\d.]+[KMGT])'
+)
 
 
 @dataclasses.dataclass(frozen=True)
