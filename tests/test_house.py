@@ -128,7 +128,7 @@ def test_files_stay_small():
 
 
 def test_nothing_is_left_undone():
-  words = ('TO' + 'DO', 'FIX' + 'ME', 'X' * 3, 'raise NotImplemented' + 'Error')
+  words = ('TO' + 'DO', 'FIX' + 'ME', 'X' * 3, 'NotImplemented' + 'Error')
   marks = re.compile(rf'\b({"|".join(words)})\b')
   folders = ('whyjax', 'configs', 'launch', 'benchmarks', 'tests', 'docs')
   files = [

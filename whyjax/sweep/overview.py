@@ -86,13 +86,7 @@ def collect(study: StudyConfig, workdir: Path, console: Console) -> None:
   path = workdir / TABLE
   draft = path.with_name(f'{TABLE}.{os.getpid()}.tmp')
   with duckdb.connect() as database:
-    database.execute(
-      'copy (select unnest(rows, recursive := true) from read_json($files, sample_size = -1, '
-      "maximum_object_size = 268435456)) to '"
-      + str(draft).replace("'", "''")
-      + "' (format parquet)",
-      {'files': files},
-    )
+    database.execute(_COPY.format(path=str(draft).replace("'", "''")), [files])
     (rows,) = database.execute('select count(*) from read_parquet($1)', [str(draft)]).fetchone()
   os.replace(draft, path)
   console.print(f'{len(done)} finished runs, {rows:,} rows in {path}', highlight=False)

@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
@@ -75,13 +76,12 @@ def make_mesh(
   if whole and used < len(devices):
     axes, shape = (*AXES, SPARE), (*shape, len(devices) // used)
     used = len(devices)
-  axis_types = (AxisType.Auto,) * len(axes)
   if used == len(devices):
-    try:
-      return jax.make_mesh(shape, axes, axis_types, devices=devices)
-    except NotImplementedError:
-      pass  # the slice can't be cut so: neighbours by number then
-  return Mesh(np.array(_spread(devices, used)).reshape(shape), axes, axis_types=axis_types)
+    # An axis of the mesh need not be one of the slice: without that few shapes would do.
+    arranged = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+  else:
+    arranged = np.array(_spread(devices, used)).reshape(shape)
+  return Mesh(arranged, axes, axis_types=(AxisType.Auto,) * len(axes))
 
 
 def mesh_shape(
