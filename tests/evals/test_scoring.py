@@ -11,6 +11,7 @@ from whyjax.corpus.vocabulary import END, vocabulary
 from whyjax.evals import batteries, scoring
 from whyjax.evals.evaluate import evaluate
 from whyjax.model import transformer
+from whyjax.training import hlo
 from whyjax.training import mesh as meshes
 
 ITEMS = 24
@@ -41,9 +42,9 @@ def params():
   return jax.tree.map(lambda x: x.at[1].set(x[0]), grown)
 
 
-def _items(name):
+def _items(name, items=ITEMS):
   def build(world):
-    return batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, name, ITEMS, world)
+    return batteries.build(STUDY.world, STUDY.pretrain_text, STUDY.align_text, name, items, world)
 
   return [build(world) for world, _ in REPLICAS]
 
@@ -103,6 +104,42 @@ def test_equal_models_answer_alike_and_samples_follow_their_seed(params, mesh):
   first, again, other = (scorer.free(params, items, 4, 1.0, seed)[1] for seed in (1, 1, 2))
   np.testing.assert_array_equal(first, again)
   assert (first != other).any() and (first[0] != first[1]).any()
+
+
+@pytest.mark.parametrize('shape', [(1, 8, 1), (2, 4, 1), (1, 2, 2)])
+def test_items_spread_over_devices_are_scored_alike(params, mesh, shape):
+  """Also where the devices do not divide them."""
+  items = _items('agentic-tools', ITEMS - 2)
+  sizes = dict(zip(('mesh_replica', 'mesh_data', 'mesh_model'), shape, strict=True))
+  device = dataclasses.replace(STUDY.device, **sizes)
+  spread = meshes.make_mesh(device, len(REPLICAS), 8)
+  placed = jax.device_put(params, meshes.param_sharding(spread, params))
+  plain, ours = (scoring.Scorer(STUDY.model, m, device) for m in (mesh, spread))
+  np.testing.assert_allclose(
+    ours.forced(placed, items)[1], plain.forced(params, items)[1], atol=1e-3
+  )
+  for temperature in (0.0, 1.0):
+    np.testing.assert_array_equal(
+      ours.free(placed, items, 4, temperature, 1)[1],
+      plain.free(params, items, 4, temperature, 1)[1],
+    )
+
+
+def test_spread_items_need_the_weights_once_and_no_exchange_of_activations(params):
+  device = dataclasses.replace(STUDY.device, mesh_replica=1, mesh_data=8)
+  mesh = meshes.make_mesh(device, len(REPLICAS), 8)
+
+  def shape(x, sharding):
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+  placed = jax.tree.map(shape, params, meshes.param_sharding(mesh, params))
+  for function, arguments in (
+    scoring.Scorer(STUDY.model, mesh, device).programs(placed, 20, 4).values()
+  ):
+    found = hlo.collectives(function.lower(*arguments).compile().as_text())
+    assert sum(c.bytes for c in found if c.kind == 'all-gather') > 0
+    # What is left says whether all rows have ended.
+    assert all(c.bytes <= 4 for c in found if c.kind != 'all-gather'), found
 
 
 def test_reading_tells_four_outcomes_apart():

@@ -263,10 +263,10 @@ def _program(model: ModelConfig, mesh: jax.sharding.Mesh, device: DeviceConfig):
   """(params, planes) -> log-probabilities [R, B, T, 2] of the tokens asked, [R, B, T] the best, and
   [R, B, T] the standard deviation of the logits."""
 
-  def one(params, tokens_BxT, positions_BxT, segments_BxT, asked_BxTx2):
-    logits_BxTxV = transformer.forward(
-      model, params, tokens_BxT, positions_BxT, segments_BxT, scan_layers=device.scan_layers
-    )
+  def one(params, *planes):
+    *rows, asked_BxTx2 = meshes.spread(planes)
+    options = dict(scan_layers=device.scan_layers)
+    logits_BxTxV = transformer.forward(model, meshes.gathered(params), *rows, **options)
     total_BxTx1 = jax.nn.logsumexp(logits_BxTxV, axis=-1, keepdims=True)
     picked_BxTx2 = jnp.take_along_axis(logits_BxTxV, asked_BxTx2, axis=-1)
     best_BxT = logits_BxTxV.max(axis=-1) - total_BxTx1[..., 0]

@@ -1,7 +1,7 @@
 """Two ways to score an item: forced (the answer at once, no reason) and free-running (the model
 writes, then acts)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 
@@ -26,7 +26,7 @@ class Scorer:
   """Scores batteries on R replicas of one model.
 
   Attributes:
-    mesh: devices; replicas spread over its axis 'replica'.
+    mesh: devices; replicas spread over its axis 'replica', items over 'data'.
     device: how replicas of one device run.
   """
 
@@ -44,8 +44,8 @@ class Scorer:
     for order in range(2):
       prompts = _stack([b.forced[order] for b in batteries])
       answers = np.stack([np.stack([b.right, b.wrong], axis=1) for b in batteries])
-      logp = processes.fetch(
-        _answer_logp(self.model, self.mesh, self.device)(params, *prompts, answers)
+      logp = self._ask(
+        _answer_logp(self.model, self.mesh, self.device), params, (*prompts, answers)
       )
       margins.append(logp[..., 0] - logp[..., 1])
       masses.append(np.exp(logp).sum(axis=-1))
@@ -63,7 +63,7 @@ class Scorer:
     prompts = _stack([b.free for b in batteries])
     keys = jax.random.split(jax.random.key(seed), len(batteries))
     run = _continue(self.model, self.mesh, self.device, max_new_tokens, temperature)
-    written = processes.fetch(run(params, *prompts, keys))
+    written = self._ask(run, params, prompts, keys)
     return np.stack([read(w, b) for w, b in zip(written, batteries, strict=True)]), written
 
   def programs(self, params, items: int, max_new_tokens: int) -> dict[str, tuple]:
@@ -73,6 +73,7 @@ class Scorer:
     `params`: ShapeDtypeStructs with their shardings.
     """
     replicas = jax.tree.leaves(params)[0].shape[0]
+    items += -items % self.mesh.shape['data']
 
     def ints(*shape):
       return jax.ShapeDtypeStruct((replicas, items, *shape), jnp.int32)
@@ -84,6 +85,14 @@ class Scorer:
       'forced scoring': (_answer_logp(*setting), (params, *prompts, ints(2))),
       'decoding': (_continue(*setting, max_new_tokens, 1.0), (params, *prompts, keys)),
     }
+
+  def _ask(self, run: Callable, params, items: Sequence[np.ndarray], *rest) -> np.ndarray:
+    """run(params, *items, *rest), with items and result [R, N, ...]; the last item fills N up to
+    what the devices can divide."""
+    N = items[0].shape[1]
+    extra = -N % self.mesh.shape['data']
+    filled = (np.concatenate([x, *[x[:, -1:]] * extra], axis=1) for x in items)
+    return processes.fetch(run(params, *filled, *rest))[:, :N]
 
   def loss(self, params, rows: dict[str, np.ndarray]) -> np.ndarray:
     """Held-out loss [R], nats a token, of rows whose arrays are [R, B, T]."""
@@ -112,8 +121,9 @@ def _stack(prompts: Sequence[Prompts]) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=32)
 def _answer_logp(model: ModelConfig, mesh: jax.sharding.Mesh, device: DeviceConfig):
-  def one(params, tokens_NxP, lengths_N, answers_Nx2):
-    logits_NxV = decoding.last_logits(model, params, tokens_NxP, lengths_N)
+  def one(params, *items):
+    tokens_NxP, lengths_N, answers_Nx2 = meshes.spread(items)
+    logits_NxV = decoding.last_logits(model, meshes.gathered(params), tokens_NxP, lengths_N)
     return jnp.take_along_axis(jax.nn.log_softmax(logits_NxV), answers_Nx2, axis=-1)
 
   return jax.jit(meshes.map_replicas(one, mesh, device.replica_loop))
@@ -130,9 +140,8 @@ def _continue(
   def one(params, tokens_NxP, lengths_N, key):
     return decoding.decode(
       model,
-      params,
-      tokens_NxP,
-      lengths_N,
+      meshes.gathered(params),
+      *meshes.spread((tokens_NxP, lengths_N)),
       max_new_tokens=max_new_tokens,
       end_id=END,
       key=key,
@@ -144,6 +153,7 @@ def _continue(
 
 @functools.lru_cache(maxsize=32)
 def _loss(model: ModelConfig, mesh: jax.sharding.Mesh, device: DeviceConfig):
-  return jax.jit(
-    meshes.map_replicas(functools.partial(step.loss_fn, model), mesh, device.replica_loop)
-  )
+  def one(params, rows):
+    return step.loss_fn(model, meshes.gathered(params), meshes.spread(rows))
+
+  return jax.jit(meshes.map_replicas(one, mesh, device.replica_loop))

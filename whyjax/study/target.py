@@ -100,8 +100,7 @@ def jobs(study: StudyConfig, target: aot.Target) -> Iterator[Job]:
     for what, (function, arguments) in asked.items():
       width = arguments[1].shape[-1] + (evals.max_new_tokens if what == 'decoding' else 0)
       read = len(stage.replicas) * evals.battery_items * width
-      replicas_at_once = mesh.shape['replica']  # items are not split over the other axes
-      flops = read * a_token / 3 / replicas_at_once
+      flops = read * a_token / 3 / mesh.size
       yield Job(f'{what}, {stage.name}', mesh, flops, 'a token', function, arguments)
 
 

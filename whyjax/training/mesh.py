@@ -197,6 +197,17 @@ def gathered(params: dict) -> dict:
   return jax.tree_util.tree_map_with_path(gather, params)
 
 
+def spread(rows: Any) -> Any:
+  """Leaves [N, ...] inside `map_replicas`, with N split over 'data' where that divides it."""
+  mesh = jax.sharding.get_abstract_mesh()
+
+  def split(x):
+    whole = mesh.empty or x.shape[0] % mesh.shape['data']
+    return x if whole else jax.lax.with_sharding_constraint(x, P('data'))
+
+  return jax.tree.map(split, rows)
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """For stacks of batches [R, updates, rows, T]: replicas and rows are split, updates are not."""
   return NamedSharding(mesh, P('replica', None, 'data'))
