@@ -19,7 +19,7 @@ def _inputs(seed=0, scale=1.0):
 
 @pytest.fixture(scope='module')
 def mask():
-  return np.asarray(attention.packed_mask(SEGMENTS))
+  return np.asarray(attention.packed(SEGMENTS).mask_BxTxS)
 
 
 @pytest.fixture(scope='module')
@@ -28,7 +28,8 @@ def attend(quick_jit):
 
   def compiled(implementation):
     def fn(q, k, v, mask, cotangent):
-      y, pull_back = jax.vjp(lambda *qkv: attention.attention(*qkv, mask, implementation), q, k, v)
+      seen = attention.Seen(mask)
+      y, pull_back = jax.vjp(lambda *qkv: attention.attention(*qkv, seen, implementation), q, k, v)
       return y, pull_back(cotangent)
 
     return quick_jit(fn)

@@ -200,7 +200,7 @@ def start(model, quick_jit):
   """Compiled key -> fresh parameters of 32 layers, the last residual stream, logits, gradients."""
   tokens = np.random.default_rng(0).integers(0, VOCABULARY, (4, 32))
   positions = np.broadcast_to(np.arange(32), tokens.shape)
-  mask = attention.packed_mask(np.ones_like(tokens))
+  mask = attention.packed(np.ones_like(tokens))
   deep = dataclasses.replace(model, width=32, mlp_width=88, layers=32, shared_layers=1)
 
   def loss(params):

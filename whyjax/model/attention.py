@@ -1,4 +1,4 @@
-"""Rotary positions, masks, and grouped-query attention.
+"""Rotary positions, what a query may see, and grouped-query attention.
 
 Shape letters of this room: B batch, T query and S key positions, P prompt, G what is written after
 it, D width, N query heads, K key-value heads, H head_dim, V vocabulary; inside attention, G = N / K
@@ -6,15 +6,33 @@ is the number of query heads that share a key-value head. Heads come before time
 batched matrix products of attention read and write contiguous blocks.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
+_BLOCK = 128  # tokens; the Pallas kernel works on rows of multiples
 
-def packed_mask(segments_BxT: jax.Array) -> jax.Array:
-  """mask_BxTxT, True where query i may see key j: j <= i, and both are in the same segment."""
+
+class Seen(NamedTuple):
+  """Which keys a query may see.
+
+  Attributes:
+    mask_BxTxS: True where it may. Every query must see some key.
+    segments_BxT: where they are the keys up to itself in its own segment: of these some kernels
+      need no mask. None where it is otherwise.
+  """
+
+  mask_BxTxS: jax.Array
+  segments_BxT: jax.Array | None = None
+
+
+def packed(segments_BxT: jax.Array) -> Seen:
+  """Query i may see key j where j <= i and both are in the same segment."""
   time_T = jnp.arange(segments_BxT.shape[1])
   causal_TxT = time_T[:, None] >= time_T[None, :]
-  return causal_TxT & (segments_BxT[:, :, None] == segments_BxT[:, None, :])
+  same_BxTxT = segments_BxT[:, :, None] == segments_BxT[:, None, :]
+  return Seen(causal_TxT & same_BxTxT, segments_BxT)
 
 
 def rotary_angles(
@@ -38,35 +56,46 @@ def attention(
   q_BxNxTxH: jax.Array,
   k_BxKxSxH: jax.Array,
   v_BxKxSxH: jax.Array,
-  mask_BxTxS: jax.Array,
+  seen: Seen,
   implementation: str | None = None,
 ) -> jax.Array:
-  """Masked attention with grouped queries and a float32 softmax. Every query must see some key.
+  """Masked attention with grouped queries and a float32 softmax.
 
   Args:
     q_BxNxTxH: queries; head n reads the key-value head n // (N / K).
     k_BxKxSxH: keys.
     v_BxKxSxH: values.
-    mask_BxTxS: True where the query may see the key.
-    implementation: 'einsum', or what `jax.nn.dot_product_attention` offers ('xla', 'cudnn'); None
+    seen: keys of each query.
+    implementation: 'einsum'; 'splash', the Pallas kernel for TPU, which takes segments in rows of a
+      multiple of 128 tokens; or what `jax.nn.dot_product_attention` offers ('xla', 'cudnn'). None
       picks by the platform of the mesh that the program is for.
 
   Returns:
     y_BxNxTxH, of the type of the queries.
   """
   if implementation is None:
-    implementation = 'einsum' if _platform() == 'cpu' else 'xla'
+    implementation = _best(q_BxNxTxH, seen)
   if implementation == 'einsum':
-    return _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS)
+    return _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, seen.mask_BxTxS)
+  if implementation == 'splash':
+    from whyjax.model import splash  # a third of a second, which others need not spend
+
+    return splash.attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, seen.segments_BxT)
   q, k, v = (x.swapaxes(1, 2) for x in (q_BxNxTxH, k_BxKxSxH, v_BxKxSxH))
-  y = jax.nn.dot_product_attention(q, k, v, mask=mask_BxTxS[:, None], implementation=implementation)
+  mask_Bx1xTxS = seen.mask_BxTxS[:, None]
+  y = jax.nn.dot_product_attention(q, k, v, mask=mask_Bx1xTxS, implementation=implementation)
   return y.swapaxes(1, 2)
 
 
-def _platform() -> str:
-  """That of the mesh in whose program we are, which need not be here; else of the backend."""
+def _best(q_BxNxTxH: jax.Array, seen: Seen) -> str:
+  """The implementation for the mesh in whose program we are, which need not be here; where there is
+  none, for the backend."""
   device = jax.sharding.get_abstract_mesh().abstract_device
-  return device.platform if device else jax.default_backend()
+  platform = device.platform if device else jax.default_backend()
+  if platform == 'cpu':
+    return 'einsum'
+  blocks = seen.segments_BxT is not None and q_BxNxTxH.shape[2] % _BLOCK == 0
+  return 'splash' if platform == 'tpu' and blocks else 'xla'
 
 
 def _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from whyjax.config import ModelConfig
 from whyjax.model import transformer
+from whyjax.model.attention import Seen
 from whyjax.model.transformer import Memory, Params, Transformer
 
 
@@ -54,7 +55,7 @@ def read(
   x_BxTxD = net.embed(tokens_BxT)
   memories = []
   for block, memory in zip(net.blocks(), cache.memories, strict=True):
-    x_BxTxD, memory = block(x_BxTxD, angles, seen_BxTxS, memory, cache.at)
+    x_BxTxD, memory = block(x_BxTxD, angles, Seen(seen_BxTxS), memory, cache.at)
     memories.append(memory)
   return net.logits(x_BxTxD[:, -1]), Cache(memories, filled_BxS, cache.at + T)
 
@@ -114,10 +115,10 @@ def prefill(
   net = transformer.network(model, params)
   x_BxPxD = net.embed(tokens_BxP)
   angles = net.angles(jnp.broadcast_to(jnp.arange(P), (B, P)))
-  causal_BxPxP = jnp.broadcast_to(jnp.tri(P, dtype=bool), (B, P, P))
+  seen = Seen(jnp.broadcast_to(jnp.tri(P, dtype=bool), (B, P, P)))
   memories = []
   for block in net.blocks():
-    x_BxPxD, memory = block(x_BxPxD, angles, causal_BxPxP)
+    x_BxPxD, memory = block(x_BxPxD, angles, seen)
     memories.append(jax.tree.map(lambda m: jnp.pad(m, ((0, 0), (0, 0), (0, room), (0, 0))), memory))
   last_BxD = jnp.take_along_axis(x_BxPxD, (lengths_B - 1)[:, None, None], axis=1)[:, 0]
   filled_BxS = jnp.arange(P + room) < lengths_B[:, None]

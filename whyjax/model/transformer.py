@@ -53,7 +53,12 @@ class Attention(nnx.Module):
     self.out = _normal(rngs, (inner, model.width), (inner * 2 * model.layers) ** -0.5)
 
   def __call__(
-    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at: jax.Array | None = None
+    self,
+    x_BxTxD: jax.Array,
+    angles: tuple[jax.Array, jax.Array],
+    seen: attention.Seen,
+    memory: Memory | None = None,
+    at: jax.Array | None = None,
   ) -> tuple[jax.Array, Memory]:
     """Attends within x; or, given a memory, writes x's T places of it from `at` and attends to all.
 
@@ -72,7 +77,7 @@ class Attention(nnx.Module):
         jax.lax.dynamic_update_slice_in_dim(old, new, at, axis=2)
         for old, new in zip(memory, (k_BxKxSxH, v_BxKxSxH), strict=True)
       )
-    z = attention.attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS)
+    z = attention.attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, seen)
     z_BxTxI = z.swapaxes(1, 2).reshape(B, T, -1)
     return z_BxTxI @ self.out[...].astype(x_BxTxD.dtype), (k_BxKxSxH, v_BxKxSxH)
 
@@ -100,9 +105,14 @@ class Block(nnx.Module):
     self.mlp = MLP(model, rngs)
 
   def __call__(
-    self, x_BxTxD, angles, mask_BxTxS, memory: Memory | None = None, at: jax.Array | None = None
+    self,
+    x_BxTxD: jax.Array,
+    angles: tuple[jax.Array, jax.Array],
+    seen: attention.Seen,
+    memory: Memory | None = None,
+    at: jax.Array | None = None,
   ) -> tuple[jax.Array, Memory]:
-    y_BxTxD, memory = self.attention(x_BxTxD, angles, mask_BxTxS, memory, at)
+    y_BxTxD, memory = self.attention(x_BxTxD, angles, seen, memory, at)
     x_BxTxD = x_BxTxD + y_BxTxD
     return x_BxTxD + self.mlp(x_BxTxD), memory
 
@@ -128,12 +138,14 @@ class Transformer(nnx.Module):
     """The rotary angles of positions."""
     return attention.rotary_angles(positions_BxT, self.model.head_dim, self.model.rope_theta)
 
-  def stack(self, x_BxTxD, angles, mask_BxTxT, scan_layers: bool, remat: bool) -> jax.Array:
+  def stack(
+    self, x_BxTxD, angles, seen: attention.Seen, scan_layers: bool, remat: bool
+  ) -> jax.Array:
     """All layers, scanned or unrolled."""
     graph, stacked = nnx.split(self.layers)
 
     def layer(x, params):
-      return nnx.merge(graph, params)(x, angles, mask_BxTxT)[0]
+      return nnx.merge(graph, params)(x, angles, seen)[0]
 
     if remat:
       layer = jax.checkpoint(layer)
@@ -153,9 +165,8 @@ class Transformer(nnx.Module):
     self, tokens_BxT, positions_BxT, segments_BxT, *, scan_layers: bool, remat: bool
   ) -> jax.Array:
     """x_BxTxD after all layers: where few logits are wanted, only those need be computed."""
-    mask_BxTxT = attention.packed_mask(segments_BxT)
     x_BxTxD, angles = self.embed(tokens_BxT), self.angles(positions_BxT)
-    return self.stack(x_BxTxD, angles, mask_BxTxT, scan_layers, remat)
+    return self.stack(x_BxTxD, angles, attention.packed(segments_BxT), scan_layers, remat)
 
   def blocks(self) -> Iterator[Block]:
     """The block of each layer in order."""
