@@ -78,7 +78,7 @@ SchedulerParameters=sched_interval=5,sched_min_interval=100000,bf_interval=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
-SlurmdTimeout=10
+SlurmdTimeout=5
 SlurmdParameters=config_overrides
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=30
 PartitionName=high Nodes=ALL PriorityTier=2
