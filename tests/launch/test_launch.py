@@ -206,6 +206,7 @@ def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
     (143, {}, True),
     (75, {}, True),
     (134, {}, True),
+    (137, {}, False),  # killed for its memory, say
     (75, {'SLURM_RESTART_COUNT': '100'}, False),
     (143, {'SLURM_RESTART_COUNT': '99'}, True),
     (143, {'SLURM_RESTART_COUNT': '100'}, False),
@@ -217,6 +218,19 @@ def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
 def test_only_a_job_that_can_go_on_is_requeued(calls, code, env, requeued):
   assert _run(SLURM, '--config=a.py', CODE=str(code), **env).returncode == code
   assert (['scontrol', 'requeue', '7'] in calls()) == requeued
+
+
+def test_of_several_nodes_a_killed_process_leaves_the_others_to_go_on(calls):
+  env = {'SLURM_NTASKS': '2', 'SLURM_NNODES': '2'}
+  assert _run(SLURM, '--config=a.py', CODE='137', **env).returncode == 75
+  assert ['scontrol', 'requeue', '7'] in calls()
+
+
+def test_a_task_of_an_array_requeues_itself_alone(calls):
+  """The last task has the number of the whole array as its job's."""
+  env = {'SLURM_ARRAY_JOB_ID': '7', 'SLURM_ARRAY_TASK_ID': '3'}
+  assert _run(SLURM, '--config=a.py', CODE='143', **env).returncode == 143
+  assert ['scontrol', 'requeue', '7_3'] in calls()
 
 
 def test_a_signal_to_the_batch_shell_reaches_the_program_and_waits_for_it_to_save(calls, tmp_path):
