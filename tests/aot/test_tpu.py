@@ -85,6 +85,15 @@ def test_replicas_exchange_nothing_whatever_they_do():
       assert compiled(job, SMALL).collectives == [], job.name
 
 
+def test_packed_rows_of_whole_blocks_attend_by_the_kernel():
+  """Forward, and backward for queries and for keys and values."""
+  jobs = targets.jobs(study('principles', '--config.row_length=128'), describe(SMALL))
+  job = next(j for j in jobs if trains(j))
+  lowered = job.function.trace(*job.arguments).lower(lowering_platforms=('tpu',))
+  assert lowered.as_text().count('tpu_custom_call') == 3
+  assert not compiled(job, SMALL).fault
+
+
 def test_what_does_not_fit_is_said():
   model = dict(width=8192, layers=24, heads=64, kv_heads=64, head_dim=128, mlp_width=22016)
   changes = [f'--config.model.{name}={value}' for name, value in model.items()]
