@@ -88,14 +88,18 @@ def attention(
 
 
 def _best(q_BxNxTxH: jax.Array, seen: Seen) -> str:
-  """The implementation for the mesh in whose program we are, which need not be here; where there is
-  none, for the backend."""
-  device = jax.sharding.get_abstract_mesh().abstract_device
-  platform = device.platform if device else jax.default_backend()
+  """The implementation for the platform of the program."""
+  platform = _platform()
   if platform == 'cpu':
     return 'einsum'
   blocks = seen.segments_BxT is not None and q_BxNxTxH.shape[2] % _BLOCK == 0
   return 'splash' if platform == 'tpu' and blocks else 'xla'
+
+
+def _platform() -> str:
+  """That of the mesh in whose program we are, which need not be here; else of the backend."""
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return device.platform if device else jax.default_backend()
 
 
 def _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, mask_BxTxS):
