@@ -213,7 +213,7 @@ def _compute(
   planes = _planes(wanted, placed, rows, width)
   run = _program(study.model, mesh, study.device)
   parts = [
-    processes.fetch(run(params, *(plane[:, at : at + _ROWS] for plane in planes)))
+    processes.fetch(run(params, [plane[:, at : at + _ROWS] for plane in planes]))
     for at in range(0, rows, _ROWS)
   ]
   asked, best, spread = (
@@ -263,13 +263,12 @@ def _program(model: ModelConfig, mesh: jax.sharding.Mesh, device: DeviceConfig):
   """(params, planes) -> log-probabilities [R, B, T, 2] of the tokens asked, [R, B, T] the best, and
   [R, B, T] the standard deviation of the logits."""
 
-  def one(params, *planes):
-    *rows, asked_BxTx2 = meshes.spread(planes)
-    options = dict(scan_layers=device.scan_layers)
-    logits_BxTxV = transformer.forward(model, meshes.gathered(params), *rows, **options)
+  def one(params, planes):
+    *rows, asked_BxTx2 = planes
+    logits_BxTxV = transformer.forward(model, params, *rows, scan_layers=device.scan_layers)
     total_BxTx1 = jax.nn.logsumexp(logits_BxTxV, axis=-1, keepdims=True)
     picked_BxTx2 = jnp.take_along_axis(logits_BxTxV, asked_BxTx2, axis=-1)
     best_BxT = logits_BxTxV.max(axis=-1) - total_BxTx1[..., 0]
     return picked_BxTx2 - total_BxTx1, best_BxT, logits_BxTxV.std(axis=-1)
 
-  return jax.jit(meshes.map_replicas(one, mesh, device.replica_loop))
+  return jax.jit(meshes.map_rows(one, mesh, device.replica_loop))

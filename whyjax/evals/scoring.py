@@ -73,7 +73,7 @@ class Scorer:
     `params`: ShapeDtypeStructs with their shardings.
     """
     replicas = jax.tree.leaves(params)[0].shape[0]
-    items += -items % self.mesh.shape['data']
+    items += self._extra(items)
 
     def ints(*shape):
       return jax.ShapeDtypeStruct((replicas, items, *shape), jnp.int32)
@@ -82,17 +82,19 @@ class Scorer:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), replicas))
     setting = self.model, self.mesh, self.device
     return {
-      'forced scoring': (_answer_logp(*setting), (params, *prompts, ints(2))),
-      'decoding': (_continue(*setting, max_new_tokens, 1.0), (params, *prompts, keys)),
+      'forced scoring': (_answer_logp(*setting), (params, (*prompts, ints(2)))),
+      'decoding': (_continue(*setting, max_new_tokens, 1.0), (params, prompts, keys)),
     }
 
   def _ask(self, run: Callable, params, items: Sequence[np.ndarray], *rest) -> np.ndarray:
-    """run(params, *items, *rest), with items and result [R, N, ...]; the last item fills N up to
+    """run(params, items, *rest), with items and result [R, N, ...]; the last item fills N up to
     what the devices can divide."""
     N = items[0].shape[1]
-    extra = -N % self.mesh.shape['data']
-    filled = (np.concatenate([x, *[x[:, -1:]] * extra], axis=1) for x in items)
-    return processes.fetch(run(params, *filled, *rest))[:, :N]
+    filled = tuple(np.concatenate([x, *[x[:, -1:]] * self._extra(N)], axis=1) for x in items)
+    return processes.fetch(run(params, filled, *rest))[:, :N]
+
+  def _extra(self, items: int) -> int:
+    return -items % self.mesh.shape['data']
 
   def loss(self, params, rows: dict[str, np.ndarray]) -> np.ndarray:
     """Held-out loss [R], nats a token, of rows whose arrays are [R, B, T]."""
@@ -121,12 +123,12 @@ def _stack(prompts: Sequence[Prompts]) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=32)
 def _answer_logp(model: ModelConfig, mesh: jax.sharding.Mesh, device: DeviceConfig):
-  def one(params, *items):
-    tokens_NxP, lengths_N, answers_Nx2 = meshes.spread(items)
-    logits_NxV = decoding.last_logits(model, meshes.gathered(params), tokens_NxP, lengths_N)
+  def one(params, items):
+    tokens_NxP, lengths_N, answers_Nx2 = items
+    logits_NxV = decoding.last_logits(model, params, tokens_NxP, lengths_N)
     return jnp.take_along_axis(jax.nn.log_softmax(logits_NxV), answers_Nx2, axis=-1)
 
-  return jax.jit(meshes.map_replicas(one, mesh, device.replica_loop))
+  return jax.jit(meshes.map_rows(one, mesh, device.replica_loop))
 
 
 @functools.lru_cache(maxsize=32)
@@ -137,23 +139,20 @@ def _continue(
   max_new_tokens: int,
   temperature: float,
 ):
-  def one(params, tokens_NxP, lengths_N, key):
+  def one(params, prompts, key):
     return decoding.decode(
       model,
-      meshes.gathered(params),
-      *meshes.spread((tokens_NxP, lengths_N)),
+      params,
+      *prompts,
       max_new_tokens=max_new_tokens,
       end_id=END,
       key=key,
       temperature=temperature,
     )
 
-  return jax.jit(meshes.map_replicas(one, mesh, device.replica_loop))
+  return jax.jit(meshes.map_rows(one, mesh, device.replica_loop))
 
 
 @functools.lru_cache(maxsize=32)
 def _loss(model: ModelConfig, mesh: jax.sharding.Mesh, device: DeviceConfig):
-  def one(params, rows):
-    return step.loss_fn(model, meshes.gathered(params), meshes.spread(rows))
-
-  return jax.jit(meshes.map_replicas(one, mesh, device.replica_loop))
+  return jax.jit(meshes.map_rows(functools.partial(step.loss_fn, model), mesh, device.replica_loop))

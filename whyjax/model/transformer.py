@@ -104,15 +104,9 @@ class Block(nnx.Module):
     self.attention = Attention(model, rngs)
     self.mlp = MLP(model, rngs)
 
-  def __call__(
-    self,
-    x_BxTxD: jax.Array,
-    angles: tuple[jax.Array, jax.Array],
-    seen: attention.Seen,
-    memory: Memory | None = None,
-    at: jax.Array | None = None,
-  ) -> tuple[jax.Array, Memory]:
-    y_BxTxD, memory = self.attention(x_BxTxD, angles, seen, memory, at)
+  def __call__(self, x_BxTxD: jax.Array, *context) -> tuple[jax.Array, Memory]:
+    """Takes and returns what `Attention` does."""
+    y_BxTxD, memory = self.attention(x_BxTxD, *context)
     x_BxTxD = x_BxTxD + y_BxTxD
     return x_BxTxD + self.mlp(x_BxTxD), memory
 

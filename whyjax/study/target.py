@@ -98,7 +98,7 @@ def jobs(study: StudyConfig, target: aot.Target) -> Iterator[Job]:
     evals = stage.study.evals
     asked = scorer.programs(params, evals.battery_items, evals.max_new_tokens)
     for what, (function, arguments) in asked.items():
-      width = arguments[1].shape[-1] + (evals.max_new_tokens if what == 'decoding' else 0)
+      width = arguments[1][0].shape[-1] + (evals.max_new_tokens if what == 'decoding' else 0)
       read = len(stage.replicas) * evals.battery_items * width
       flops = read * a_token / 3 / mesh.size
       yield Job(f'{what}, {stage.name}', mesh, flops, 'a token', function, arguments)

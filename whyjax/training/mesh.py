@@ -197,17 +197,6 @@ def gathered(params: dict) -> dict:
   return jax.tree_util.tree_map_with_path(gather, params)
 
 
-def spread(rows: Any) -> Any:
-  """Leaves [N, ...] inside `map_replicas`, with N split over 'data' where that divides it."""
-  mesh = jax.sharding.get_abstract_mesh()
-
-  def split(x):
-    whole = mesh.empty or x.shape[0] % mesh.shape['data']
-    return x if whole else jax.lax.with_sharding_constraint(x, P('data'))
-
-  return jax.tree.map(split, rows)
-
-
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """For stacks of batches [R, updates, rows, T]: replicas and rows are split, updates are not."""
   return NamedSharding(mesh, P('replica', None, 'data'))
@@ -227,3 +216,19 @@ def map_replicas(fn: Callable, mesh: Mesh, loop: bool) -> Callable:
   # check_vma watches communication over the manual axis, of which there is none.
   specs = dict(in_specs=P('replica'), out_specs=P('replica'))
   return jax.shard_map(local, mesh=mesh, axis_names={'replica'}, check_vma=False, **specs)
+
+
+def map_rows(fn: Callable, mesh: Mesh, loop: bool) -> Callable:
+  """Maps fn(params, rows, ...) as `map_replicas` does, on params gathered once, before all else.
+
+  Rows, leaves [R, N, ...], are spread over 'data' where that divides N.
+  """
+
+  def split(x):
+    whole = x.shape[0] % mesh.shape['data']
+    return x if whole else jax.lax.with_sharding_constraint(x, P('data'))
+
+  def one(params, rows, *rest):
+    return fn(gathered(params), jax.tree.map(split, rows), *rest)
+
+  return map_replicas(one, mesh, loop)
