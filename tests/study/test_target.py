@@ -42,6 +42,27 @@ def test_programs_are_lowered_for_gpus():
   assert 'lowered for CUDA, not compiled' in text
 
 
+def test_devices_that_repeat_the_work_of_others_do_not_share_it():
+  """A slice that the work cannot fill is taken whole, and each of its devices does all of that."""
+
+  class Slice:
+    def __init__(self, devices, spare):
+      axes, shape = (*meshes.AXES, meshes.SPARE), (1, devices, 1, spare)
+      kinds = (jax.sharding.AxisType.Auto,) * len(axes)
+      self._mesh = jax.make_mesh(shape, axes, kinds, devices=jax.devices()[: devices * spare])
+
+    def mesh(self, *_):
+      return self._mesh
+
+  def flops(*shape):
+    return [job.flops for job in targets.jobs(study('cpu'), Slice(*shape))]
+
+  alone = flops(1, 1)
+  assert alone and min(alone) > 0
+  assert flops(1, 8) == alone
+  assert flops(2, 4) == [f / 2 for f in alone]
+
+
 def test_programs_for_gpus_use_their_attention():
   """Not the one that is written for a CPU, on which they are lowered."""
   seen = []

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 import dataclasses
+import math
 from typing import Any
 
 from rich import box
@@ -17,6 +18,7 @@ from whyjax.model import sizes
 from whyjax.study import graph
 from whyjax.study.graph import Stage
 from whyjax.training import aot, hlo, step
+from whyjax.training import mesh as meshes
 from whyjax.training.reinforce import Reinforcement
 
 
@@ -84,7 +86,8 @@ def jobs(study: StudyConfig, target: aot.Target) -> Iterator[Job]:
     if shapes in seen:
       continue
     seen.add(shapes)
-    count = mesh.size
+    # Devices of the axis SPARE repeat the work of others.
+    count = math.prod(mesh.shape[axis] for axis in meshes.AXES)
     a_token = sizes.flops_per_token(
       stage.model, vocabulary(stage.study.world).size, stage.row_length
     )
@@ -100,7 +103,7 @@ def jobs(study: StudyConfig, target: aot.Target) -> Iterator[Job]:
     for what, (function, arguments) in asked.items():
       width = arguments[1][0].shape[-1] + (evals.max_new_tokens if what == 'decoding' else 0)
       read = len(stage.replicas) * evals.battery_items * width
-      flops = read * a_token / 3 / mesh.size
+      flops = read * a_token / 3 / count
       yield Job(f'{what}, {stage.name}', mesh, flops, 'a token', function, arguments)
 
 
