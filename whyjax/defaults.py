@@ -173,6 +173,7 @@ def _stage(updates: int, batch_rows: int, learning_rate: float) -> config_dict.C
 def _for_accelerator(config: config_dict.ConfigDict) -> None:
   """A larger world and model, and more seeds; 1.1e17 FLOPs of pretraining (`--action=plan` tells
   the minutes)."""
+  config.row_length = 128  # what TPU's attention kernel works on
   config.model = config_dict.ConfigDict(sizes.size('10m'))
   config.model.compute_dtype = 'bfloat16'
   config.world.update(dict(chat_domains=6, agentic_domains=6, agents=400, virtues=4))

@@ -87,7 +87,7 @@ def test_replicas_exchange_nothing_whatever_they_do():
 
 def test_packed_rows_of_whole_blocks_attend_by_the_kernel():
   """Forward, and backward for queries and for keys and values."""
-  jobs = targets.jobs(study('principles', '--config.row_length=128'), describe(SMALL))
+  jobs = targets.jobs(study('principles'), describe(SMALL))
   job = next(j for j in jobs if trains(j))
   lowered = job.function.trace(*job.arguments).lower(lowering_platforms=('tpu',))
   assert lowered.as_text().count('tpu_custom_call') == 3

@@ -1,6 +1,7 @@
 """Plans for devices that are not here, where no TPU compiler is needed."""
 
 import io
+import re
 
 import jax
 import pytest
@@ -74,3 +75,18 @@ def test_programs_for_gpus_use_their_attention():
   mesh = aot.describe('gpu:8').mesh(study('gpu').device, 1, 8)
   jax.jit(meshes.map_replicas(one, mesh, loop=False)).trace(jax.ShapeDtypeStruct((1, 8), float))
   assert set(seen) == {'gpu'}
+
+
+@pytest.mark.parametrize('devices', [1, 8])
+def test_training_on_gpus_from_ampere_on_attends_by_cudnn(monkeypatch, devices):
+  """Forward and backward, for all replicas at once, on one device and on a mesh."""
+  from jax._src.cudnn import fused_attention_stablehlo  # asks for a library that is not here
+
+  monkeypatch.setattr(fused_attention_stablehlo, 'check_cudnn_version', lambda: 91_000)
+  monkeypatch.setattr(attention, '_platform', lambda: 'gpu')
+  monkeypatch.setattr(attention, '_ampere', lambda: True)
+  here = aot.Target('gpu', 'tpu', devices, 0, jax.devices()[:devices])
+  job = next(targets.jobs(study('gpu'), here))
+  lowered = job.function.trace(*job.arguments).lower(lowering_platforms=('cuda',))
+  kernels = set(re.findall(r'__cudnn\$\w+', lowered.as_text()))
+  assert kernels == {'__cudnn$fmhaScaleBiasSoftmax', '__cudnn$fmhaScaleBiasSoftmaxBackward'}

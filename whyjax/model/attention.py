@@ -66,8 +66,8 @@ def attention(
     k_BxKxSxH: keys.
     v_BxKxSxH: values.
     seen: keys of each query.
-    implementation: 'einsum'; 'splash', the Pallas kernel for TPU, which takes segments in rows of a
-      multiple of 128 tokens; or what `jax.nn.dot_product_attention` offers ('xla', 'cudnn'). None
+    implementation: 'einsum', 'xla' (`jax.nn.dot_product_attention`), or a kernel that takes
+      segments in whole rows: 'splash' on TPU, 'cudnn' on GPU (kernels.py says which shapes). None
       picks by the platform of the mesh that the program is for.
 
   Returns:
@@ -77,13 +77,14 @@ def attention(
     implementation = _best(q_BxNxTxH, seen)
   if implementation == 'einsum':
     return _einsum_attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, seen.mask_BxTxS)
-  if implementation == 'splash':
-    from whyjax.model import splash  # a third of a second, which others need not spend
+  if implementation in ('splash', 'cudnn'):
+    from whyjax.model import kernels  # a third of a second, which others need not spend
 
-    return splash.attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, seen.segments_BxT)
+    kernel = getattr(kernels, implementation)
+    return kernel(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, seen.segments_BxT)
   q, k, v = (x.swapaxes(1, 2) for x in (q_BxNxTxH, k_BxKxSxH, v_BxKxSxH))
   mask_Bx1xTxS = seen.mask_BxTxS[:, None]
-  y = jax.nn.dot_product_attention(q, k, v, mask=mask_Bx1xTxS, implementation=implementation)
+  y = jax.nn.dot_product_attention(q, k, v, mask=mask_Bx1xTxS, implementation='xla')
   return y.swapaxes(1, 2)
 
 
@@ -92,8 +93,22 @@ def _best(q_BxNxTxH: jax.Array, seen: Seen) -> str:
   platform = _platform()
   if platform == 'cpu':
     return 'einsum'
-  blocks = seen.segments_BxT is not None and q_BxNxTxH.shape[2] % _BLOCK == 0
-  return 'splash' if platform == 'tpu' and blocks else 'xla'
+  _, _, T, H = q_BxNxTxH.shape
+  whole_rows = seen.segments_BxT is not None  # not the single queries of decoding
+  if platform == 'tpu' and whole_rows and T % _BLOCK == 0:
+    return 'splash'
+  fits_cudnn = q_BxNxTxH.dtype.itemsize == 2 and T % 2 == 0 and H % 8 == 0 and H <= 128
+  if platform == 'gpu' and whole_rows and fits_cudnn and _ampere():
+    return 'cudnn'
+  return 'xla'
+
+
+def _ampere() -> bool:
+  """Whether the GPUs here are NVIDIA's of compute capability 8.0 or later."""
+  if jax.default_backend() != 'gpu':  # the program is for GPUs that are described only
+    return False
+  major = str(getattr(jax.local_devices()[0], 'compute_capability', '')).split('.')[0]
+  return major.isdigit() and int(major) >= 8  # AMD's is a name, such as gfx90a
 
 
 def _platform() -> str:

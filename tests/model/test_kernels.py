@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from whyjax import config, defaults
-from whyjax.model import attention, splash
+from whyjax.model import attention, kernels
 from whyjax.training import mesh as meshes
 
 R, B, N, K, T, H = 2, 4, 4, 2, 256, 64
@@ -28,7 +28,7 @@ def _by_einsum(q, k, v, segments):
 
 
 def _by_kernel(q, k, v, segments):
-  return splash.attention(q, k, v, segments, interpret=True)
+  return kernels.splash(q, k, v, segments, interpret=True)
 
 
 def _with_gradients(attend):
