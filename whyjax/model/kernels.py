@@ -1,5 +1,5 @@
-"""Attention of packed rows by kernels that keep the scores on the chip: for TPU JAX's in Pallas, for
-NVIDIA GPUs cuDNN's.
+"""Attention of packed rows by kernels that keep the scores on the chip: JAX's in Pallas for TPU,
+cuDNN's for NVIDIA GPUs.
 
 The compiler can't divide such a kernel over devices, so it is told how: rows are split over the
 mesh axis 'data' and heads over 'model', where these divide them. Shape letters as in attention.py.
