@@ -1,0 +1,75 @@
+"""What do checkpoints cost? `python -m benchmarks.checkpoints [--config.field=value ...]` (four
+minutes)
+
+Trains the model of configs/principles.py (or of another --config) on random text by the loop of
+training, with a checkpoint every few updates and with one at the end, by turns, so that the cost of
+one is many times the noise. Prints the seconds of an update and of a checkpoint, which is all that
+it takes from training: waiting for the devices, copying, and what writing in the background slows
+down; and the share of pretraining that checkpoints take as often as the config says (budget: below
+3%).
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+from pathlib import Path
+import sys
+import tempfile
+
+from benchmarks.timing import RandomText, Spread, by_turns
+from whyjax import command_line
+from whyjax.config import StudyConfig
+from whyjax.corpus.vocabulary import vocabulary
+from whyjax.training import loop
+from whyjax.training import mesh as meshes
+
+ROUNDS = 5
+UPDATES = 100
+OFTEN = 10
+
+
+def main(argv: Sequence[str]) -> None:
+  """Measures and prints; `argv` as of whyjax.main."""
+  study = command_line.parse([argv[0], '--config=configs/principles.py', *argv[1:]]).study
+  meshes.start_backend(study.device)
+  with tempfile.TemporaryDirectory() as folder:
+    often, once = (training(study, Path(folder), every) for every in (OFTEN, UPDATES))
+    seconds = by_turns({'often': often, 'once': once}, ROUNDS)
+  extra = UPDATES // OFTEN - 1
+  update = Spread.of([s / UPDATES for s in seconds['once']])
+  pairs = list(zip(seconds['often'], seconds['once'], strict=True))
+  checkpoint = Spread.of([(often - once) / extra for often, once in pairs])
+  every = study.pretrain.checkpoint_every
+  share = Spread.of([100 * (o - s) / extra / (every * s / UPDATES) for o, s in pairs])
+  print('minimum / median / maximum of', ROUNDS, 'rounds')
+  print(f'an update     {update} s')
+  print(f'a checkpoint  {checkpoint} s')
+  print(f'share         {share} % of pretraining, with one every {every} updates')
+
+
+def training(study: StudyConfig, root: Path, every: int) -> Callable[[], None]:
+  """Trains from scratch, a checkpoint after so many updates; each call in its own directory."""
+  replicas = study.seeds.worlds
+  stage = dataclasses.replace(study.pretrain, updates=UPDATES, checkpoint_every=every)
+  words = vocabulary(study.world).size
+
+  def train():
+    directory = Path(tempfile.mkdtemp(dir=root))
+    loop.train(
+      name='pretrain',
+      model=study.model,
+      vocabulary=words,
+      stage=stage,
+      device=study.device,
+      data=RandomText(replicas, stage.batch_rows, study.row_length, words),
+      params=None,
+      seeds=range(replicas),
+      directory=directory,
+      meta={},
+      log=lambda line: None,
+    )
+
+  return train
+
+
+if __name__ == '__main__':
+  main(sys.argv)

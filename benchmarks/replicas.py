@@ -1,0 +1,55 @@
+"""Is it worth while to train replicas in one program? `python -m benchmarks.replicas [SIZE ...]`
+(two minutes)
+
+At each size (default 10k, 100k, 1m), with the batch, the rows and the device options of
+configs/principles.py, 1, 2, 4 and 8 replicas in one program and 8 runs of one replica, one after
+another, take turns. Prints tokens/s, and how many times the throughput of the runs in turn:
+minimum, median and maximum over rounds. Budget for 8 replicas: at least 1.0 at every size, aim 1.5
+at the smallest.
+"""
+
+from collections.abc import Sequence
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.timing import Spread, Training, by_turns, ratio
+from whyjax import command_line
+from whyjax.config import ModelConfig
+from whyjax.corpus.vocabulary import vocabulary
+from whyjax.model import sizes
+from whyjax.training import mesh as meshes
+
+ROUNDS = 7
+REPLICAS = (1, 2, 4, 8)
+SIZES = ('10k', '100k', '1m')
+
+
+def main(argv: Sequence[str]) -> None:
+  """Measures and prints."""
+  study = command_line.parse([argv[0], '--config=configs/principles.py']).study
+  meshes.start_backend(study.device)
+  table = Table('size', 'program', 'tokens/s', 'times 8 runs in turn')
+  for size in argv[1:] or SIZES:
+    model = ModelConfig(**sizes.size(size))
+    shape = (model, study.pretrain, study.device)
+    words = vocabulary(study.world).size
+    programs = {r: Training(*shape, r, study.row_length, words) for r in REPLICAS}
+
+    def in_turn(alone=programs[1]):
+      for _ in range(max(REPLICAS)):
+        alone()
+
+    works = {f'{r} replicas': program for r, program in programs.items()} | {'in turn': in_turn}
+    seconds = by_turns(works, ROUNDS)
+    for r, program in programs.items():
+      speed = Spread.of([program.tokens / s for s in seconds[f'{r} replicas']])
+      scaled = [s * max(REPLICAS) / r for s in seconds[f'{r} replicas']]  # for as much work
+      gain = ratio(seconds['in turn'], scaled)
+      table.add_row(size, f'{r} in one', f'{speed.median:,.0f}', str(gain))
+  Console().print(table)
+
+
+if __name__ == '__main__':
+  main(sys.argv)
