@@ -8,7 +8,8 @@
 #   cluster.sh stop DIR        ends everything
 #
 # Needs root. A node is a set of namespaces: processes, a host name and /etc/hosts of its own, the file system of the
-# machine. Where somebody's own Slurm runs, or has a config, it refuses.
+# machine. Where somebody's own Slurm runs, or has a config, it refuses. Exit code 2: it can't be had here; any other
+# but 0: it could, and failed.
 set -euo pipefail
 
 NODES=(node1 node2 node3)  # at 127.0.0.11 and so on
@@ -28,16 +29,22 @@ install_packages() {
   apt-get "${options[@]}" install --yes --no-install-recommends munge slurmctld slurmd slurm-client > /dev/null
 }
 
+# Whether a process is there and not merely unburied: in a container nobody may bury what has lost its parent.
+lives() {
+  [[ -e /proc/$1 && $(sed --quiet 's/^State:\t//p' "/proc/$1/status" 2> /dev/null) != Z* ]]
+}
+
 check() {
   local program process
   (( EUID == 0 )) || fail "user $(id --user --name): must be root, who makes the nodes"
   for program in munged slurmctld slurmd sbatch; do
     command -v "$program" > /dev/null || fail "$program: not installed; try $0 install"
   done
-  unshare --pid --uts --mount --fork true 2> /dev/null || fail 'no namespaces here: a container must be privileged'
+  unshare --pid --uts --mount --mount-proc --fork bash -c 'hostname node && mount --bind /etc/hosts /etc/hosts' \
+    2> /dev/null || fail 'no namespaces here: a container must be privileged'
   [[ ! -e /etc/slurm/slurm.conf ]] || fail '/etc/slurm/slurm.conf: this machine has a Slurm of its own'
   for process in /proc/[0-9]*; do
-    if [[ $(cat "$process/comm" 2> /dev/null) == slurm@(ctld|d) ]]; then
+    if [[ $(cat "$process/comm" 2> /dev/null) == slurm@(ctld|d) ]] && lives "${process#/proc/}"; then
       fail "Slurm runs here already: process ${process#/proc/}, $(tr '\0' ' ' < "$process/cmdline")"
     fi
   done
@@ -109,7 +116,7 @@ end() {
   [[ -s $2 ]] || return 0
   process=$(< "$2")
   kill "-$1" "$process" 2> /dev/null || true
-  while [[ -e /proc/$process ]]; do sleep 0.05; done
+  while lives "$process"; do sleep 0.05; done
   rm -f "$2"
 }
 
@@ -126,7 +133,10 @@ start() {
   local node states
   for node in "${NODES[@]}"; do boot "$node"; done
   while states=$(sinfo --noheader --partition=low --format='%T %D' 2>&1); [[ $states != "idle ${#NODES[@]}" ]]; do
-    (( SECONDS < START_SECONDS )) || fail "not all nodes came in $START_SECONDS s: $states"
+    if (( SECONDS >= START_SECONDS )); then
+      echo "cluster.sh: not all nodes came in $START_SECONDS s: $states" >&2
+      exit 1
+    fi
     sleep 0.2
   done
 }
