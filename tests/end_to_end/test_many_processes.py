@@ -1,7 +1,6 @@
 """Several processes on loopback: together they do what one does, and however they end, the same
 command finishes their work."""
 
-import json
 import os
 from pathlib import Path
 import signal
@@ -11,6 +10,8 @@ import sys
 import time
 
 import pytest
+
+from tests import outcome
 
 TINY = Path(__file__).parent.parent / 'tiny.py'
 DIALS = [
@@ -53,19 +54,10 @@ def end(started: list[subprocess.Popen], seconds: float = 240) -> tuple[list[int
   return [process.returncode for process in started], said
 
 
-def found(workdir: Path) -> list[dict]:
-  """Records of a finished study, without what may differ between equal runs."""
-  records = [json.loads(line) for line in (workdir / 'results.jsonl').read_text().splitlines()]
-  for r in records:
-    r.pop('run', None)
-    r.get('config', {}).pop('device', None)
-  return records
-
-
 def under_way(workdir: Path) -> None:
   """Waits until pretraining has a checkpoint."""
   deadline = time.monotonic() + 180
-  while not list(workdir.glob('stages/pretrain-*/checkpoints/[1-9]*')):
+  while not outcome.begun(workdir, 'pretrain'):
     assert time.monotonic() < deadline, 'no checkpoint came'
     time.sleep(0.1)
 
@@ -75,13 +67,13 @@ def alone(tmp_path_factory) -> list[dict]:
   workdir = tmp_path_factory.mktemp('alone')
   codes, said = end(start(1, workdir))
   assert codes == [0], said
-  return found(workdir)
+  return outcome.records(workdir, device=False)
 
 
 def test_two_processes_equal_one(alone, tmp_path):
   codes, said = end(start(2, tmp_path))
   assert codes == [0, 0], said
-  assert found(tmp_path) == alone
+  assert outcome.records(tmp_path, device=False) == alone
   assert all('waits for 2 processes' in text for text in said)
   again = start(2, tmp_path)  # nothing is left to do
   assert end(again)[0] == [0, 0]
@@ -96,7 +88,7 @@ def test_sigterm_to_one_process_saves_and_ends_all(alone, tmp_path):
   assert 'stopped and saved at update' in said[0] and 'stopped' not in said[1]
   codes, said = end(start(1, tmp_path))  # on one process what two have begun
   assert codes == [0], said
-  assert found(tmp_path) == alone
+  assert outcome.records(tmp_path, device=False) == alone
 
 
 def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):
@@ -108,7 +100,7 @@ def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):
   assert codes[0] in (75, -signal.SIGABRT)  # JAX aborts where it notices first
   codes, said = end(start(2, tmp_path))
   assert codes == [0, 0], said
-  assert found(tmp_path) == alone
+  assert outcome.records(tmp_path, device=False) == alone
 
 
 def test_bad_input_is_said_once_and_ends_all(tmp_path):
