@@ -1,4 +1,5 @@
-"""How far a study is and what it has found, for tests that run one in several ways and want the same to the bit."""
+"""How far a study is and what it has found, for tests that run one in several ways and want the
+same to the bit."""
 
 import json
 from pathlib import Path

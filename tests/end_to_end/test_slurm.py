@@ -21,7 +21,7 @@ from tests.end_to_end.slurm.cluster import Cluster
 ALLOWED = 'WHYJAX_TEST_SLURM'
 PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch')
 DEVICES = 2  # of all processes together: then the mesh is one, and results are equal to the bit
-UPDATES = 400  # long enough for a signal, and for Slurm to decide, on a busy machine
+UPDATES = 300  # long enough for a signal, and for Slurm to decide, on a busy machine
 DIALS = [
   '--config=tests/tiny.py',
   '--config.later_arms=()',
