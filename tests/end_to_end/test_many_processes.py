@@ -1,6 +1,7 @@
 """Several processes on loopback: together they do what one does, and however they end, the same
 command finishes their work."""
 
+from collections.abc import Callable
 import os
 from pathlib import Path
 import signal
@@ -54,12 +55,16 @@ def end(started: list[subprocess.Popen], seconds: float = 240) -> tuple[list[int
   return [process.returncode for process in started], said
 
 
+def wait_for(what: str, holds: Callable[[], object], seconds: float = 180) -> None:
+  deadline = time.monotonic() + seconds
+  while not holds():
+    assert time.monotonic() < deadline, f'{what}: did not come'
+    time.sleep(0.1)
+
+
 def under_way(workdir: Path) -> None:
   """Waits until pretraining has a checkpoint."""
-  deadline = time.monotonic() + 180
-  while not outcome.begun(workdir, 'pretrain'):
-    assert time.monotonic() < deadline, 'no checkpoint came'
-    time.sleep(0.1)
+  wait_for('a checkpoint', lambda: outcome.begun(workdir, 'pretrain'))
 
 
 @pytest.fixture(scope='module')
@@ -89,6 +94,20 @@ def test_sigterm_to_one_process_saves_and_ends_all(alone, tmp_path):
   codes, said = end(start(1, tmp_path))  # on one process what two have begun
   assert codes == [0], said
   assert outcome.records(tmp_path, device=False) == alone
+
+
+def test_sigterm_ends_an_evaluation(tmp_path):
+  """To all processes, as Slurm sends it; in the last stage, after which nothing else would ask."""
+  many = '--config.evals.samples=40'
+  started = start(2, tmp_path, many)
+  wait_for('the last evaluation', lambda: list(tmp_path.glob('stages/align-reason-*/done.json')))
+  for process in started:
+    process.send_signal(signal.SIGTERM)
+  codes, said = end(started, 60)
+  assert codes == [143, 143], said
+  assert 'stopped while align/reason was evaluated' in said[0] and 'stopped' not in said[1]
+  codes, said = end(start(2, tmp_path, many))
+  assert codes == [0, 0], said
 
 
 def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):

@@ -13,6 +13,7 @@ from whyjax.corpus.vocabulary import END, vocabulary
 from whyjax.evals import audit, batteries
 from whyjax.evals.batteries import Battery
 from whyjax.evals.scoring import ALIGNED, MALFORMED, MISALIGNED, OTHER, Scorer
+from whyjax.training import interrupt
 
 _TRANSCRIPTS = 4  # items of a battery whose text is kept, of each world's first seed
 _HELDOUT_ROWS = 64
@@ -31,32 +32,39 @@ def evaluate(
     stage: the fields stage, kind, arm, later that every record carries.
     replicas: (world seed, alignment seed index) of each replica.
     params: the parameters, every leaf with the leading axis R.
+
+  Raises:
+    Preempted: one of several processes was asked to end.
   """
   scorer = Scorer(study.model, mesh, study.device)
   records, greedy = [], {}
   for name in study.evals.batteries:
     items = [batteries.of_study(study, world, name) for world, _ in replicas]
+    _may_go_on(stage)
     outcomes, margin = scorer.forced(params, items)
     records += [
       _record(study, stage, name, 'forced', replica, battery, outcomes[r], float(margin[r].mean()))
       for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
     ]
+    _may_go_on(stage)
     outcomes, written = scorer.free(params, items, study.evals.max_new_tokens, 0.0, seed=0)
     greedy[name] = written
     for r, (replica, battery) in enumerate(zip(replicas, items, strict=True)):
       records.append(_record(study, stage, name, 'greedy', replica, battery, outcomes[r], None))
       if replica[1] == 0:
         records += _transcripts(study, stage, name, replica, battery, written[r], outcomes[r])
-    sampled = [
-      scorer.free(params, items, study.evals.max_new_tokens, study.evals.temperature, seed=1 + i)[0]
-      for i in range(study.evals.samples)
-    ]
+    sampled = []
+    for i in range(study.evals.samples):
+      _may_go_on(stage)
+      settings = study.evals.max_new_tokens, study.evals.temperature
+      sampled.append(scorer.free(params, items, *settings, seed=1 + i)[0])
     if sampled:
       outcomes = np.concatenate(sampled, axis=1)
       records += [
         _record(study, stage, name, 'sampled', replica, battery, outcomes[r], None)
         for r, (replica, battery) in enumerate(zip(replicas, items, strict=True))
       ]
+  _may_go_on(stage)
   records += audit.audit(study, replicas, params, mesh, records, greedy)
   specs = [corpora.heldout_spec(study, world, _HELDOUT_ROWS) for world, _ in replicas]
   rows = [_heldout(spec) for spec in specs]
@@ -70,6 +78,10 @@ def evaluate(
       dict(stage, record='loss', loss=float(loss), tokens=int((row.weights > 0).sum()), **where)
     )
   return records
+
+
+def _may_go_on(stage: Mapping[str, str | float]) -> None:
+  interrupt.check(f'while {stage["stage"]} was evaluated, which begins again')
 
 
 @functools.lru_cache(maxsize=16)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 import functools
 import json
 from pathlib import Path
-import signal
 import time
 
 import jax
@@ -20,10 +19,9 @@ from whyjax.evals.evaluate import evaluate
 from whyjax.study import cache, provenance
 from whyjax.study.graph import Stage
 from whyjax.study.workdir import write_atomic
-from whyjax.training import loop, processes
+from whyjax.training import interrupt, loop, processes
 from whyjax.training import mesh as meshes
 from whyjax.training.checkpoint import Checkpoints, restore_params
-from whyjax.training.interrupt import Preempted
 from whyjax.training.reinforce import Reinforcement
 from whyjax.training.step import TEXT, Method
 
@@ -52,8 +50,7 @@ def complete(
       for spec in stage.corpora:
         corpora.check_fits(spec)
   for number, stage in enumerate(stages, 1):
-    if processes.STOP.poll():
-      raise Preempted(f'stopped before {stage.name}', signal.SIGTERM)
+    interrupt.check(f'before {stage.name}')
     label = f'[{number}/{len(stages)}] '
     params = _train(stage, workdir, log, label) if stage in untrained else _params(stage, workdir)
     for update in (None, *stage.probes):

@@ -13,6 +13,20 @@ class Preempted(Exception):
     self.exit_code = 128 + number  # 143 for SIGTERM, 130 for Ctrl-C
 
 
+def check(what: str) -> None:
+  """Outside of training: ends all of several processes if one was asked to end; each must call it
+  equally often. (On its own a process ends there as soon as it is asked.)
+
+  Args:
+    what: is interrupted, for people.
+
+  Raises:
+    Preempted: one was asked.
+  """
+  if number := processes.STOP.poll():
+    raise Preempted(f'stopped {what}', number)
+
+
 class Interrupt:
   """Notes SIGTERM and SIGINT in its context. Main thread only.
 
