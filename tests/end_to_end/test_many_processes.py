@@ -98,16 +98,15 @@ def test_sigterm_to_one_process_saves_and_ends_all(alone, tmp_path):
 
 def test_sigterm_ends_an_evaluation(tmp_path):
   """To all processes, as Slurm sends it; in the last stage, after which nothing else would ask."""
-  many = '--config.evals.samples=40'
-  started = start(2, tmp_path, many)
+  dials = ['--config.pretrain.updates=20', '--config.evals.samples=40']
+  started = start(2, tmp_path, *dials)
   wait_for('the last evaluation', lambda: list(tmp_path.glob('stages/align-reason-*/done.json')))
   for process in started:
     process.send_signal(signal.SIGTERM)
   codes, said = end(started, 60)
   assert codes == [143, 143], said
   assert 'stopped while align/reason was evaluated' in said[0] and 'stopped' not in said[1]
-  codes, said = end(start(2, tmp_path, many))
-  assert codes == [0, 0], said
+  assert not list(tmp_path.glob('stages/align-reason-*/evals.jsonl'))
 
 
 def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):
