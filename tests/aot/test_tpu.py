@@ -98,6 +98,11 @@ def test_packed_rows_of_whole_blocks_attend_by_the_kernel():
   assert not compiled(job, SMALL).fault
 
 
+@pytest.mark.parametrize(('shape', 'count'), [('1x1', 1), ('1x2', 2), ('2x2', 4), ('2x4', 8)])
+def test_slices_of_a_host_and_less_are_described(shape, count):
+  assert describe(f'tpu:v5e:{shape}').count == count
+
+
 def test_what_does_not_fit_is_said():
   model = dict(width=8192, layers=24, heads=64, kv_heads=64, head_dim=128, mlp_width=22016)
   changes = [f'--config.model.{name}={value}' for name, value in model.items()]

@@ -8,6 +8,7 @@ further.
 from collections.abc import Sequence
 import contextlib
 import dataclasses
+import math
 import os
 import re
 import time
@@ -124,9 +125,14 @@ def describe(name: str) -> Target:
 
 def _tpu_devices(name: str, topology: str) -> Sequence[jax.Device]:
   os.environ['TPU_SKIP_MDS_QUERY'] = '1'  # no TPU VM: nobody would answer
+  os.environ['ALLOW_MULTIPLE_LIBTPU_LOAD'] = '1'  # no TPU, of which two processes would be too many
+  sides = [int(side) for side in topology.partition(':')[2].split('x')]
+  host = {}
+  if math.prod(sides) < 4:  # libtpu takes a host for four chips
+    host = {'chips_per_host_bounds': (*sides, 1, 1)[:3]}
   try:
     with _quiet():
-      return topologies.get_topology_desc(platform='tpu', topology_name=topology).devices
+      return topologies.get_topology_desc(platform='tpu', topology_name=topology, **host).devices
   except Exception as error:  # what it raises depends on what is missing
     reason = str(error).strip().splitlines()[0]
     if 'libtpu' in reason or 'Unknown platform' in reason or 'not found' in reason.lower():
