@@ -1,0 +1,198 @@
+"""The table that all laws are fitted to: one cell a trained model, with what it was and what it
+does.
+
+A row of it has these columns:
+
+  parameters         N, without embeddings and output head
+  tokens             D, of pretraining
+  compute            FLOPs of pretraining; absent or null: 6 N D
+  world, seed        which replica
+  arm                '' for a pretrained model; else the arm of alignment
+  alignment_tokens   A, that bear loss; 0 for a pretrained model and for no alignment at all
+  loss               of a pretrained model: held out, in nats a token; else null
+  rate, items        share of misaligned choices, and of how many; null and 0 where it was not asked
+  why                why loss and rate are null, such as 'failed' or 'malformed'; absent or ''
+
+Cells of arm '' with a rate, and all others with no alignment tokens, are the dose of 0 of every
+arm.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+import dataclasses
+import math
+from typing import Any
+
+from whyjax.errors import UserError
+from whyjax.scaling.estimate import number
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One trained model; fields as above."""
+
+  parameters: int
+  tokens: int
+  compute: float
+  world: int
+  seed: int
+  arm: str = ''
+  alignment_tokens: int = 0
+  loss: float | None = None
+  rate: float | None = None
+  items: int = 0
+
+  @property
+  def place(self) -> tuple[int, int]:
+    """Where it lies on the grid of pretraining: (parameters, tokens)."""
+    return self.parameters, self.tokens
+
+  @property
+  def replica(self) -> tuple[int, int]:
+    """(world, seed)."""
+    return self.world, self.seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Cells that can be used, and in words which could not, and why."""
+
+  cells: tuple[Cell, ...]
+  left_out: tuple[str, ...] = ()
+
+  @property
+  def losses(self) -> tuple[Cell, ...]:
+    """Pretrained models with a loss."""
+    return tuple(c for c in self.cells if not c.arm and c.loss is not None)
+
+  @property
+  def rates(self) -> tuple[Cell, ...]:
+    """Models with a rate."""
+    return tuple(c for c in self.cells if c.rate is not None)
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
+  """The table of these rows. A row without a finite loss or rate is left out and counted, so are
+  rows of one replica that contradict each other; equal ones count once.
+
+  Raises:
+    UserError: a column is missing, or a value can't be; the message names row and column.
+  """
+  found: dict[tuple, list[Cell]] = {}
+  left_out: dict[str, list[Cell]] = {}
+  for i, row in enumerate(rows):
+    cell = _cell(i, row)
+    if why := _unusable(row, cell):
+      left_out.setdefault(why, []).append(cell)
+    else:
+      key = (cell.place, cell.arm, cell.alignment_tokens, cell.replica)
+      found.setdefault(key, []).append(cell)
+  kept = []
+  for same in found.values():
+    outcomes = {(c.loss, c.rate, c.items, c.compute) for c in same}
+    if len(outcomes) > 1:
+      left_out.setdefault('rows of the same replica disagree', []).extend(same)
+    else:
+      kept.append(same[0])
+      if same[1:]:
+        left_out.setdefault('the same row again', []).extend(same[1:])
+  return Table(tuple(kept), tuple(_told(why, out) for why, out in left_out.items()))
+
+
+def _cell(i: int, row: Mapping[str, Any]) -> Cell:
+  """A row as a cell; a loss or rate that is no number becomes None."""
+
+  def require(holds, name, allowed):
+    if not holds:
+      raise UserError(f'row {i}: {name} = {row[name]!r}: must be {allowed}')
+
+  for name in ('parameters', 'tokens', 'world', 'seed'):
+    if name not in row:
+      raise UserError(f'row {i}: column {name} is missing')
+    require(_whole(row[name]), name, 'a whole number')
+  for name in ('parameters', 'tokens'):
+    require(row[name] > 0, name, 'above 0')
+  given = {'arm': '', 'alignment_tokens': 0, 'items': 0, 'compute': None, 'loss': None}
+  row = given | {'rate': None} | dict(row)
+  require(isinstance(row['arm'], str), 'arm', 'the name of an arm, or empty')
+  for name in ('alignment_tokens', 'items'):
+    require(_whole(row[name]) and row[name] >= 0, name, 'a whole number, at least 0')
+  loss, rate, compute = (_finite(row[name]) for name in ('loss', 'rate', 'compute'))
+  require(loss is None or loss > 0, 'loss', 'above 0')
+  require(rate is None or 0 <= rate <= 1, 'rate', 'between 0 and 1')
+  require(rate is None or row['items'] > 0, 'items', 'above 0 where there is a rate')
+  require(row['compute'] is None or (compute or 0) > 0, 'compute', 'above 0')
+  whole = {n: int(row[n]) for n in ('parameters', 'tokens', 'world', 'seed', 'alignment_tokens')}
+  compute = compute or 6.0 * whole['parameters'] * whole['tokens']
+  items = int(row['items'])
+  return Cell(**whole, compute=compute, arm=row['arm'], loss=loss, rate=rate, items=items)
+
+
+def _whole(value: Any) -> bool:
+  try:
+    return not isinstance(value, bool) and int(value) == value
+  except (TypeError, ValueError, OverflowError):
+    return False
+
+
+def _finite(value: Any) -> float | None:
+  return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _unusable(row: Mapping[str, Any], cell: Cell) -> str:
+  """Why a row says nothing; '' when it does."""
+  if cell.loss is not None or cell.rate is not None:
+    return ''
+  if row.get('why'):
+    return str(row['why'])
+  given = [n for n in ('loss', 'rate') if row.get(n) is not None]
+  return f'{given[0]} is {row[given[0]]}' if given else 'neither loss nor rate'
+
+
+def _told(why: str, out: Sequence[Cell]) -> str:
+  """Which cells were left out for this reason; the first few by name."""
+  names = [name(c) for c in out[:3]] + ['...'] * (len(out) > 3)
+  return f'{len(out)} left out ({why}): {"; ".join(names)}'
+
+
+def name(cell: Cell) -> str:
+  """A cell in words."""
+  arm = f', {cell.arm}, A = {number(cell.alignment_tokens)}' if cell.arm else ''
+  return f'{place(cell.place)}{arm}, world {cell.world}, seed {cell.seed}'
+
+
+def place(at: tuple[int, int]) -> str:
+  """A place on the grid in words."""
+  return f'N = {number(at[0])}, D = {number(at[1])}'
+
+
+def missing(cells: Iterable[Cell]) -> list[str]:
+  """Which worlds lack which cells, of all pairs of arm, dose and place that any world has."""
+  cells = list(cells)
+  worlds = {c.world for c in cells}
+  by_kind = groups(cells, lambda c: (c.place, c.arm, c.alignment_tokens))
+  found = []
+  for kind in by_kind.values():
+    if lacking := sorted(worlds - {c.world for c in kind}):
+      what = name(kind[0]).split(', world')[0]
+      found.append(f'{what}: no result of world {", ".join(map(str, lacking))}')
+  return found
+
+
+def groups(cells: Iterable[Cell], key: Callable[[Cell], Hashable]) -> dict[Any, list[Cell]]:
+  """Cells by a key, keys in ascending order."""
+  found: dict[Any, list[Cell]] = {}
+  for cell in cells:
+    found.setdefault(key(cell), []).append(cell)
+  return {k: found[k] for k in sorted(found)}
+
+
+def levels(cells: Iterable[Cell], factor: float) -> list[list[Cell]]:
+  """Cells by compute, least first: within a level the largest is at most `factor` times the
+  least."""
+  found: list[list[Cell]] = []
+  for cell in sorted(cells, key=lambda c: c.compute):
+    if found and cell.compute <= factor * found[-1][0].compute:
+      found[-1].append(cell)
+    else:
+      found.append([cell])
+  return found

@@ -1,0 +1,270 @@
+"""Held-out loss against size and tokens: L(N, D) = E + A / N^a + B / D^b.
+
+Approach 3 of Hoffmann et al. 2022 ("Training compute-optimal large language models", arXiv
+2203.15556): Huber loss of log L by log-sum-exp, L-BFGS from a grid of starts. Corrected as
+Besiroglu et al. 2024 ("Chinchilla scaling: a replication attempt", arXiv 2404.10102) ask: the
+objective is a sum in units of the Huber threshold, so that the optimiser does not take its last
+steps for no progress; tolerances are tight; gradients are exact; intervals come from a bootstrap.
+
+Where several worlds are there, each has a level of its own, a factor on all its losses, fitted in
+the same objective: a world's difficulty must not pass for noise of its runs. What the law's
+parameters describe is the geometric mean over worlds.
+
+The bootstrap. Every run (a world and seed at a place of the grid; seeds of one world and place
+together) gets an exponential weight and the law is fitted again: the fractional random weights of
+Xu et al. 2020, the smooth form of drawing runs with replacement, which never loses an axis of a
+small grid. To the levels E, A and B the uncertainty of the mean over worlds is added, Student's t
+over worlds. Where worlds differ in slope, and not only in level (F test), whole worlds get the
+weights instead, and intervals are stretched for their small number. Where places of the grid
+scatter around the law by more than the runs at one place, intervals are stretched by that ratio.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import itertools
+
+import numpy as np
+
+from whyjax.scaling import cells as tables
+from whyjax.scaling import huber, misfit
+from whyjax.scaling.cells import Cell
+from whyjax.scaling.estimate import Finding, Refusal, number, of_samples, student
+from whyjax.scaling.settings import Settings
+
+AXES = ('parameters', 'tokens')
+SIGNS = {'parameters': 'N', 'tokens': 'D', 'compute': 'compute'}
+LETTERS = {'parameters': ('A', 'a'), 'tokens': ('B', 'b')}
+FEWEST = 3  # values of an axis that an exponent needs
+EXPONENTS = (0.005, 5.0)  # an interval that leaves this range is none
+LEAST_TERM = 1e-4  # a share of the loss at the centre of the grid; a term of less is none
+
+
+@dataclasses.dataclass(frozen=True)
+class LossLaw:
+  """A fitted law, and what is needed to predict by it.
+
+  Attributes:
+    formula: in words.
+    findings: E, A, a, B, b and, of both axes, the exponent of the optimal N in compute.
+    cells: what it was fitted to.
+    residual: root mean square of log residuals, world levels taken out.
+    fails: why the law does not describe its own cells; '' when it does.
+    notes: what else a reader must know.
+    fit: the numbers behind it; None where there is no law.
+  """
+
+  formula: str
+  findings: dict[str, Finding]
+  cells: tuple[Cell, ...]
+  residual: float | None = None
+  fails: str = ''
+  notes: tuple[str, ...] = ()
+  fit: 'Fit | None' = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+  """Numbers behind a law.
+
+  Attributes:
+    axes: of the law, of AXES.
+    centre: [axes], mean log of each.
+    unit: log of the loss that levels are in units of.
+    theta: [1 + 2 axes] log E, then log level and exponent by axis, at the centre.
+    samples: [resamples, 1 + 2 axes], the same, resampled, worlds as they are.
+    drift: [resamples], log level of the mean over worlds, resampled.
+    residuals: [runs], log; `freedom` of them are free.
+    scatter: how far places of the grid scatter around the law over how far runs say they should.
+    levels: of each world, log; they sum to 0.
+  """
+
+  axes: tuple[str, ...]
+  centre: np.ndarray
+  unit: float
+  theta: np.ndarray
+  samples: np.ndarray
+  drift: np.ndarray
+  residuals: np.ndarray
+  freedom: int
+  scatter: float
+  levels: Mapping[int, float]
+
+  def log_loss(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(value [places], samples [resamples, places]) of log L at [places, axes] parameters, tokens;
+    mean over the worlds of the fit."""
+    x = np.log(places) - self.centre
+    drawn = np.array([huber.law(theta, x) for theta in self.samples])
+    return huber.law(self.theta, x) + self.unit, drawn + self.unit
+
+
+def fit(cells: Sequence[Cell], settings: Settings) -> LossLaw:
+  """The law of as many axes as the cells allow; what they don't allow is refused by name.
+
+  Args:
+    cells: pretrained models with a loss.
+  """
+  values = {axis: sorted({getattr(c, axis) for c in cells}) for axis in AXES}
+  axes = [axis for axis in AXES if len(values[axis]) >= FEWEST]
+  refused: dict[str, Finding] = {}
+  for axis in AXES:
+    if axis not in axes:
+      for letter in LETTERS[axis]:
+        refused[letter] = Refusal(letter, _few(axis, values[axis]))
+  while axes:
+    chosen, at = _at_one_budget(cells, axes)
+    if why := too_few(chosen, axes):
+      for letter in LETTERS[axes[-1]]:
+        refused[letter] = Refusal(letter, why)
+      axes = axes[:-1]  # the law of N alone asks for less
+    else:
+      law = fit_axes(chosen, tuple(axes), settings)
+      return dataclasses.replace(law, findings=law.findings | refused, notes=(*law.notes, *at))
+  why = '; '.join(dict.fromkeys(r.why for r in refused.values()))
+  return LossLaw('none', {'E': Refusal('E', why)} | refused, tuple(cells))
+
+
+def _few(axis: str, values: Sequence[int]) -> str:
+  if not values:
+    return 'no cell has a loss'
+  if len(values) == 1:
+    return f'only one value of {SIGNS[axis]} ({number(values[0], 7)})'
+  shown = ', '.join(number(v, 7) for v in values)
+  return f'{len(values)} values of {SIGNS[axis]} ({shown}); an exponent needs at least {FEWEST}'
+
+
+def _at_one_budget(cells: Sequence[Cell], axes: Sequence[str]) -> tuple[list[Cell], list[str]]:
+  """The cells that a law of these axes is fitted to, and a note on what is held fixed."""
+  if len(axes) == 2:
+    return list(cells), []
+  (other,) = (axis for axis in AXES if axis not in axes)
+  by_value = tables.groups(cells, lambda c: getattr(c, other))
+  value = max(by_value, key=lambda v: (len({getattr(c, axes[0]) for c in by_value[v]}), v))
+  level, exponent = LETTERS[other]
+  held = f'{SIGNS[other]} = {number(value, 7)}'
+  return by_value[value], [f'at {held} alone: E holds {level} / {SIGNS[other]}^{exponent}']
+
+
+def too_few(cells: Sequence[Cell], axes: Sequence[str]) -> str:
+  """Why so few cells can't determine a law of these axes; '' when they can."""
+  places = {tuple(getattr(c, axis) for axis in axes) for c in cells}
+  for i, axis in enumerate(axes):
+    values = sorted({p[i] for p in places})
+    if len(values) < FEWEST:
+      return _few(axis, values)
+  needed = 2 + 2 * len(axes)
+  if len(places) < needed:
+    return f'{len(places)} cells of the grid; a law of {needed - 1} parameters needs {needed}'
+  return ''
+
+
+def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -> LossLaw:
+  """The law of exactly these axes; `too_few` must have found nothing."""
+  cells = sorted(cells, key=lambda c: (c.place, c.replica))
+  formula = ' + '.join(['E', *(f'{"AB"[i]} / {"ND"[i]}^{"ab"[i]}' for i in map(AXES.index, axes))])
+  names = ['E', *itertools.chain(*(LETTERS[axis] for axis in axes))]
+  logs = np.log([[getattr(c, axis) for axis in axes] for c in cells])
+  losses = np.log([c.loss for c in cells])
+  centre, unit = logs.mean(axis=0), float(np.median(losses))
+  worlds = sorted({c.world for c in cells})
+  data = huber.Data(
+    x=logs - centre,
+    y=losses - unit,
+    world=np.array([worlds.index(c.world) for c in cells]),
+    worlds=len(worlds),
+    threshold=settings.huber,
+    weights=np.ones(len(cells)),
+  )
+  best = huber.minimise(data, huber.starts(len(axes), settings.rests, settings.exponents))
+  checked = misfit.check(data, best, [c.place for c in cells], settings)
+  residual = float(np.sqrt(np.mean(checked.residuals**2)))
+  found = Fit(
+    axes,
+    centre,
+    unit,
+    huber.shared(best, data),
+    *_resample(data, best, cells, checked, settings),
+    checked.residuals,
+    checked.freedom,
+    checked.scatter,
+    dict(zip(worlds, huber.levels(best, data).tolist(), strict=True)),
+  )
+  findings = _findings(found, names, settings)
+  notes = [*checked.notes]
+  if len(worlds) == 1:
+    notes.append(f'one world ({worlds[0]}): intervals are over its runs, not over worlds')
+  if isinstance(findings['E'], Refusal):
+    found = None
+  return LossLaw(formula, findings, tuple(cells), residual, checked.fails, tuple(notes), found)
+
+
+def _resample(data, best, cells, checked: misfit.Checked, settings: Settings):
+  """(samples, drift) of a Fit: weighted fits, stretched, and the level of the mean over worlds."""
+  rng = np.random.default_rng(settings.seed)
+  if checked.by_world:
+    units, count = data.world, data.worlds
+    stretch = student(count - 1, settings.confidence) * np.sqrt((count + 1) / (count - 1))
+  else:
+    runs = [(c.place, c.world) for c in cells]
+    units = np.unique([(*p, w) for p, w in runs], axis=0, return_inverse=True)[1].ravel()
+    count, stretch = units.max() + 1, 1.0
+  weights = rng.exponential(size=(settings.resamples, count))[:, units]
+  theta = huber.shared(best, data)
+  samples = np.array([huber.shared(t, data) for t in huber.reweighted(data, best, weights)])
+  samples = theta + max(stretch, checked.scatter) * (samples - theta)
+  drift = np.zeros(settings.resamples)
+  if data.worlds > 1:
+    error = huber.levels(best, data).std(ddof=1) / np.sqrt(data.worlds)
+    drift = error * rng.standard_t(data.worlds - 1, settings.resamples)
+  return samples, drift
+
+
+def _findings(found: Fit, names: Sequence[str], settings: Settings) -> dict[str, Finding]:
+  """An Estimate for every parameter, or for every one the reason why there is no law."""
+  tails = [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2]
+  why = _undetermined(np.quantile(found.samples, tails, axis=0), found)
+  if why:
+    return {name: Refusal(name, why) for name in names}
+  value = _natural(found.theta[None], np.zeros(1), found)[0]
+  samples = _natural(found.samples, found.drift, found)
+  estimates: dict[str, Finding] = {
+    name: of_samples(v, s, settings.confidence)
+    for name, v, s in zip(names, value, samples.T, strict=True)
+  }
+  if len(found.axes) == 2:
+    estimates['N_opt'] = of_samples(
+      optimal_exponent(value), optimal_exponent(samples.T), settings.confidence
+    )
+  return estimates
+
+
+def optimal_exponent(natural: np.ndarray) -> np.ndarray:
+  """Of the optimal N in compute, b / (a + b); [5, ...] E, A, a, B, b."""
+  return natural[4] / (natural[2] + natural[4])
+
+
+def _undetermined(ends: np.ndarray, found: Fit) -> str:
+  """Why there is no law; '' if there is.
+
+  Args:
+    ends: [2, 1 + 2 axes], low and high of theta.
+  """
+  for i, axis in enumerate(found.axes):
+    level, exponent, sign = ends[:, 1 + 2 * i], ends[:, 2 + 2 * i], SIGNS[axis]
+    if np.exp(level[0]) < 2 * LEAST_TERM or exponent[0] <= 0:
+      return f'the loss does not clearly fall with {sign}: no interval for its exponent'
+    if exponent[0] < 1.01 * EXPONENTS[0] or exponent[1] > 0.99 * EXPONENTS[1]:
+      low, high = EXPONENTS
+      return f'the cells do not bound the exponent of {sign} within {low:g} to {high:g}'
+  return ''
+
+
+def _natural(theta: np.ndarray, drift: np.ndarray, found: Fit) -> np.ndarray:
+  """[samples, 1 + 2 axes] E, A, a, B, b of search parameters; a floor too small to tell is 0."""
+  natural = np.exp(theta)
+  scale = np.exp(drift + found.unit)[:, None]
+  natural[:, 0] = np.where(natural[:, 0] < 1.01 * LEAST_TERM, 0.0, natural[:, 0])
+  natural[:, 1::2] = np.exp(theta[:, 1::2] + theta[:, 2::2] * found.centre)
+  natural[:, 0::2] = np.column_stack([natural[:, :1], theta[:, 2::2]])
+  natural[:, :1] *= scale
+  natural[:, 1::2] *= scale
+  return natural

@@ -1,0 +1,72 @@
+"""What a fit of scaling laws leaves open, with the defaults that it states."""
+
+import dataclasses
+
+from whyjax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How laws are fitted and when they are refused.
+
+  Attributes:
+    confidence: of all intervals.
+    resamples: of every bootstrap.
+    seed: of every bootstrap; equal cells and settings give equal findings.
+    huber: log residuals of the loss below it count squared, larger ones by their size (Hoffmann et
+      al. 2022).
+    rests, exponents: the grid of starts of a fit of the loss: shares of the loss that can't be
+      reduced, times exponents of each axis.
+    reach: a prediction may leave the range of the fit by this factor, in parameters, tokens and
+      compute, and no more.
+    check: a fit fails its residual check where a misfit as large as its own is less likely than it
+      by the noise of replicates.
+    least_misfit: and is at least so large (root mean square of log loss): a misfit of less is
+      counted in the intervals and hinders nothing.
+    largest_residual: without replicates a fit fails where its residuals are larger than this.
+    same_compute: cells whose compute differs by at most this factor make one isoFLOP level.
+    least_worlds: a rate has no interval over fewer worlds.
+    least_fall: a rate that falls by less between the smallest and the largest dose has no curve.
+    matched: the misaligned share at which two arms' tokens are compared; None: where the control
+      has done `share` of the fall that its doses show.
+    share: see `matched`.
+    held_out: how many of the largest levels of compute are predicted before they are looked at.
+  """
+
+  confidence: float = 0.95
+  resamples: int = 400
+  seed: int = 0
+  huber: float = 1e-3
+  rests: tuple[float, ...] = (0.1, 0.5, 0.8, 0.95)
+  exponents: tuple[float, ...] = (0.1, 0.3, 0.6, 1.2)
+  reach: float = 10.0
+  check: float = 0.01
+  least_misfit: float = 0.003
+  largest_residual: float = 0.03
+  same_compute: float = 1.25
+  least_worlds: int = 3
+  least_fall: float = 0.1
+  matched: float | None = None
+  share: float = 0.9
+  held_out: int = 1
+
+  def __post_init__(self):
+    between = {'confidence': (0.5, 1), 'check': (0, 1), 'share': (0, 1), 'matched': (0, 1)}
+    for name, (low, high) in between.items():
+      value = getattr(self, name)
+      _require(value is None or low < value < high, name, value, f'between {low} and {high}')
+    for name, least in {'resamples': 20, 'least_worlds': 2, 'held_out': 1}.items():
+      value = getattr(self, name)
+      _require(value >= least, name, value, f'at least {least}')
+    for name in ('huber', 'least_misfit', 'largest_residual', 'least_fall'):
+      _require(getattr(self, name) > 0, name, getattr(self, name), 'above 0')
+    for name in ('reach', 'same_compute'):
+      _require(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
+    rests, exponents = self.rests, self.exponents
+    _require(bool(rests) and all(0 < r < 1 for r in rests), 'rests', rests, 'between 0 and 1')
+    _require(bool(exponents) and all(e > 0 for e in exponents), 'exponents', exponents, 'above 0')
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+  if not holds:
+    raise UserError(f'laws.{name} = {value!r}: must be {allowed}')
