@@ -46,7 +46,7 @@ def check(
   # The tests are of least squares: one step of it from Huber's optimum.
   r = residuals - jacobian @ np.linalg.lstsq(jacobian, residuals)[0]
   scatter, fails = _lack_of_fit(data, residuals, r, jacobian, places, settings)
-  _, p = _f_test(r, jacobian, np.column_stack([jacobian, _slopes(data)]))
+  _, p = f_test(r, jacobian, np.column_stack([jacobian, _slopes(data)]))
   by_world = p is not None and p < settings.check
   notes = [
     f'worlds differ in how their loss falls, not only in its level (F test, p = {p:.1g}): '
@@ -60,7 +60,7 @@ def _lack_of_fit(data, residuals, r, jacobian, places, settings: Settings) -> tu
   """(scatter, fails) of Checked."""
   codes = np.unique(places, axis=0, return_inverse=True)[1].ravel()
   of_worlds = jacobian[:, data.shared :]
-  ratio, p = _f_test(r, jacobian, np.column_stack([np.eye(codes.max() + 1)[codes], of_worlds]))
+  ratio, p = f_test(r, jacobian, np.column_stack([np.eye(codes.max() + 1)[codes], of_worlds]))
   if p is None:
     size = float(np.sqrt(np.mean(residuals**2)))
     if size <= settings.largest_residual:
@@ -80,7 +80,7 @@ def _lack_of_fit(data, residuals, r, jacobian, places, settings: Settings) -> tu
   return max(1.0, times), fails
 
 
-def _f_test(r, small, large) -> tuple[float, float | None]:
+def f_test(r, small, large) -> tuple[float, float | None]:
   """(F, p) of the columns that `large` has beyond `small`; p is None where nothing is left to test
   by.
 

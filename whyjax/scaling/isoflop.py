@@ -1,0 +1,261 @@
+"""The best size for a compute, and how it grows: N_opt ~ C^g.
+
+Approach 2 of Hoffmann et al. 2022 (arXiv 2203.15556): at each level of compute a parabola of log
+loss in log N, its minimum, and a line through the minima in logs. It knows nothing of the form of
+L(N, D), and so checks approach 3.
+
+Cells of one level rarely have the same compute to the digit. Each loss is carried to the level's
+compute along the line, in logs, through the two nearest budgets of the same size and world; where a
+size has one budget only, it is taken as it is. Levels of worlds are taken out in the same least
+squares.
+
+A parabola only approximates the curve, and where sizes lie far from its minimum, that is off: with
+sizes over a factor of 100 the 95% intervals of parabolas held the true N_opt in 25% to 90% of
+simulated grids, those of cubics in 95% (`python -m benchmarks.law_coverage`). So where every level
+has five sizes, a cubic term is fitted too.
+
+Intervals: residuals of all levels together are drawn with replacement, as wide as Student's t says
+for what is left free, wider where places of the grid scatter around the curves by more than runs at
+one place do. A level is refused unless its minimum lies among the sizes tried, in the resamples
+too.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+import numpy as np
+
+from whyjax.scaling import cells as tables
+from whyjax.scaling import misfit
+from whyjax.scaling.cells import Cell
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples, student
+from whyjax.scaling.settings import Settings
+
+SIZES = 4  # of a level: a parabola through three leaves nothing free
+LEVELS = 3  # that an exponent needs
+EXPONENT = 'exponent of N_opt (isoFLOP)'
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+  """One level of compute.
+
+  Attributes:
+    compute: the geometric mean of its cells.
+    best: N at the minimum.
+    sizes: ascending.
+    losses: [sizes], at `compute`, geometric mean over worlds, their levels taken out.
+    curve: log loss = curve[0] + curve[1] x + curve[2] x^2 (+ curve[3] x^3) with x = log N - centre;
+      empty where the level was not fitted.
+    centre: mean log N.
+  """
+
+  compute: float
+  best: Finding
+  sizes: tuple[int, ...]
+  losses: tuple[float, ...]
+  curve: tuple[float, ...] = ()
+  centre: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class IsoFlop:
+  """All levels with more than one size, and g of N_opt ~ C^g."""
+
+  levels: tuple[Level, ...]
+  exponent: Finding
+
+
+@dataclasses.dataclass(frozen=True)
+class _Curves:
+  """Least squares of all levels at once, with parabolas or cubics.
+
+  Attributes:
+    runs, level: the cells, and which level each is of.
+    y: [runs] log loss at the compute of its level.
+    centres: [levels].
+    terms: of the curve of one level.
+    design: [runs, terms levels + worlds - 1].
+    coefficients: of its columns.
+  """
+
+  runs: Sequence[Cell]
+  level: np.ndarray
+  y: np.ndarray
+  centres: np.ndarray
+  terms: int
+  design: np.ndarray
+  coefficients: np.ndarray
+
+
+def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
+  """The best size at each level of compute.
+
+  Args:
+    cells: pretrained models with a loss.
+  """
+  groups = [g for g in tables.levels(cells, settings.same_compute) if len(_sizes(g)) > 1]
+  usable = [g for g in groups if len(_sizes(g)) >= SIZES]
+  levels = [_bare(g, _few(g)) for g in groups if g not in usable]
+  if not usable:
+    why = f'no level of compute (within {settings.same_compute:g} times) has {SIZES} sizes'
+    return IsoFlop(tuple(levels), Refusal(EXPONENT, why if cells else 'no cell has a loss'))
+  found = _curves(usable, cells)
+  samples = _resample(found, settings)
+  if samples is None:
+    why = f'{len(found.runs)} runs leave nothing free to tell noise by'
+    levels += [_bare(g, why) for g in usable]
+    return IsoFlop(_ascending(levels), Refusal(EXPONENT, why))
+  minima = []
+  for i, group in enumerate(usable):
+    level, drawn = _level(found, samples, i, group, settings)
+    levels.append(level)
+    minima.append((level, drawn))
+  return IsoFlop(_ascending(levels), _exponent(minima, settings))
+
+
+def _ascending(levels: Sequence[Level]) -> tuple[Level, ...]:
+  return tuple(sorted(levels, key=lambda level: level.compute))
+
+
+def _sizes(group: Sequence[Cell]) -> list[int]:
+  return sorted({c.parameters for c in group})
+
+
+def _few(group: Sequence[Cell]) -> str:
+  sizes = _sizes(group)
+  shown = ', '.join(map(number, sizes))
+  return f'{len(sizes)} sizes (N = {shown}); a parabola with an interval needs {SIZES}'
+
+
+def _compute(group: Sequence[Cell]) -> float:
+  return float(np.exp(np.mean(np.log([c.compute for c in group]))))
+
+
+def _title(group: Sequence[Cell]) -> str:
+  return f'N_opt at {_compute(group):.3g} FLOPs'
+
+
+def _bare(group: Sequence[Cell], why: str) -> Level:
+  """A level that is not fitted."""
+  by_size = tables.groups(group, lambda c: c.parameters)
+  losses = [float(np.exp(np.mean(np.log([c.loss for c in same])))) for same in by_size.values()]
+  return Level(_compute(group), Refusal(_title(group), why), tuple(by_size), tuple(losses))
+
+
+def _curves(groups: Sequence[Sequence[Cell]], cells: Sequence[Cell]) -> _Curves:
+  runs = [c for group in groups for c in group]
+  level = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+  y = np.array([_carried(c, _compute(groups[i]), cells) for c, i in zip(runs, level, strict=True)])
+  centres = np.array([np.mean(np.log(_sizes(g))) for g in groups])
+  x = np.log([c.parameters for c in runs]) - centres[level]
+  worlds = sorted({c.world for c in runs})
+  own = np.eye(len(worlds))[[worlds.index(c.world) for c in runs]]
+
+  terms = 4 if min(len(_sizes(g)) for g in groups) > SIZES else 3
+  columns = np.eye(len(groups))[level][:, :, None] * (x[:, None] ** np.arange(terms))[:, None, :]
+  design = np.column_stack([columns.reshape(len(runs), -1), own[:, :-1] - own[:, -1:]])
+  return _Curves(runs, level, y, centres, terms, design, np.linalg.lstsq(design, y)[0])
+
+
+def _carried(cell: Cell, compute: float, cells: Sequence[Cell]) -> float:
+  """Log loss of a cell at another compute nearby, along the budgets of its size and world."""
+  same = [c for c in cells if (c.parameters, c.world) == (cell.parameters, cell.world)]
+  budgets = tables.groups(same, lambda c: c.compute)
+  near = sorted(budgets, key=lambda c: abs(np.log(c / compute)))[:2]
+  if len(near) < 2:
+    return float(np.log(cell.loss))
+  first, second = (np.mean(np.log([c.loss for c in budgets[c_]])) for c_ in near)
+  slope = (second - first) / np.log(near[1] / near[0])
+  return float(np.log(cell.loss) + slope * np.log(compute / cell.compute))
+
+
+def _resample(found: _Curves, settings: Settings) -> np.ndarray | None:
+  """[resamples, columns] coefficients of redrawn residuals; None where nothing is left free."""
+  r = found.y - found.design @ found.coefficients
+  freedom = len(r) - np.linalg.matrix_rank(found.design)
+  if freedom < 1:
+    return None
+  places = [(i, c.parameters) for i, c in zip(found.level.tolist(), found.runs, strict=True)]
+  codes = np.unique(places, axis=0, return_inverse=True)[1].ravel()
+  by_place = np.eye(codes.max() + 1)[codes]
+  worlds = found.design[:, found.terms * len(found.centres) :]
+  ratio, _ = misfit.f_test(r, found.design, np.column_stack([by_place, worlds]))
+  wide = np.sqrt(len(r) / freedom * max(1.0, ratio)) * student(freedom, settings.confidence)
+  rng = np.random.default_rng(settings.seed)
+  drawn = rng.choice(wide * r, (settings.resamples, len(r)))
+  return found.coefficients + drawn @ np.linalg.pinv(found.design).T
+
+
+def _level(
+  found: _Curves, samples: np.ndarray, i: int, group: Sequence[Cell], settings: Settings
+) -> tuple[Level, np.ndarray]:
+  """A level, and log N of its minimum in each resample: NaN where it is not among the sizes."""
+  own = slice(found.terms * i, found.terms * (i + 1))
+  sizes, centre = _sizes(group), found.centres[i]
+  ends = np.log([sizes[0], sizes[-1]])
+  best, curved = _minimum(found.coefficients[None, own], centre)
+  drawn, curved_drawn = _minimum(samples[:, own], centre)
+  inside = curved_drawn & (drawn >= ends[0]) & (drawn <= ends[1])
+  levelled = (
+    found.y
+    - found.design[:, 3 * len(found.centres) :] @ (found.coefficients[3 * len(found.centres) :])
+  )
+  at = [(found.level == i) & (np.array([c.parameters for c in found.runs]) == n) for n in sizes]
+  losses = tuple(float(np.exp(levelled[mask].mean())) for mask in at)
+  curve = tuple(found.coefficients[own].tolist())
+  outside = 1 - inside.mean()
+  why = ''
+  tried = f'the sizes tried (N = {number(sizes[0])} to {number(sizes[-1])})'
+  if not curved[0]:
+    why = f'the curve has no minimum over {tried}'
+  elif not ends[0] <= best[0] <= ends[1]:
+    why = f'the minimum lies {"below" if best[0] < ends[0] else "beyond"} {tried}'
+  elif outside > 1 - settings.confidence:
+    why = f'in {outside:.0%} of resamples the minimum does not lie among {tried}'
+  if why:
+    finding: Finding = Refusal(_title(group), why)
+  else:
+    finding = of_samples(np.exp(best[0]), np.exp(drawn[inside]), settings.confidence)
+  return (
+    Level(_compute(group), finding, tuple(sizes), losses, curve, float(centre)),
+    np.where(inside, drawn, np.nan),
+  )
+
+
+def _minimum(coefficients: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
+  """(log N at the minimum, whether there is one) of curves [curves, 3 or 4]."""
+  _, first, second, *third = coefficients.T
+  inner = second**2 - 3 * first * (third[0] if third else 0.0)
+  below = second + np.sqrt(np.maximum(inner, 0.0))
+  curved = (inner > 0) & (below > 1e-12)
+  return centre - first / np.where(curved, below, 1.0), curved
+
+
+def _exponent(minima: Sequence[tuple[Level, np.ndarray]], settings: Settings) -> Finding:
+  """g from the levels that stand; nearer ones count more, by the variance of their minimum."""
+  standing = [(l, drawn) for l, drawn in minima if isinstance(l.best, Estimate)]
+  if len(standing) < LEVELS:
+    return Refusal(
+      EXPONENT, f'{len(standing)} levels of compute have a minimum; a slope needs {LEVELS}'
+    )
+  x = np.log([l.compute for l, _ in standing])
+  best = np.log([l.best.value for l, _ in standing])
+  drawn = np.array([d for _, d in standing])
+  weight = 1 / np.maximum(np.nanvar(drawn, axis=1), 1e-12)
+  value = _slope(x, best[:, None], weight)[0]
+  slopes = _slope(x, drawn, weight)
+  return of_samples(value, slopes[np.isfinite(slopes)], settings.confidence)
+
+
+def _slope(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """Weighted least-squares slopes of y [points, samples] in x, each through its finite points; NaN
+  through less than two."""
+  w = weight[:, None] * np.isfinite(y)
+  y = np.nan_to_num(y)
+  total = w.sum(axis=0)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    x_mean, y_mean = (w * x[:, None]).sum(axis=0) / total, (w * y).sum(axis=0) / total
+    away = x[:, None] - x_mean
+    slope = (w * away * (y - y_mean)).sum(axis=0) / (w * away**2).sum(axis=0)
+  return np.where((w > 0).sum(axis=0) > 1, slope, np.nan)
