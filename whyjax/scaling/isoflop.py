@@ -5,8 +5,8 @@ loss in log N, its minimum, and a line through the minima in logs. It knows noth
 L(N, D), and so checks approach 3.
 
 Cells of one level rarely have the same compute to the digit. Each loss is carried to the level's
-compute along the line, in logs, through the two nearest budgets of the same size and world; where a
-size has one budget only, it is taken as it is. Levels of worlds are taken out in the same least
+compute along the line, in logs, to the next budget of the same size and world; where a size has one
+budget only, it is taken as it is. Levels of worlds are taken out in the same least
 squares.
 
 A parabola only approximates the curve, and where sizes lie far from its minimum, that is off: with
@@ -100,7 +100,7 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   if not usable:
     why = f'no level of compute (within {settings.same_compute:g} times) has {SIZES} sizes'
     return IsoFlop(tuple(levels), Refusal(EXPONENT, why if cells else 'no cell has a loss'))
-  found = _curves(usable, cells)
+  found = _curves(usable, cells, settings.same_compute)
   samples = _resample(found, settings)
   if samples is None:
     why = f'{len(found.runs)} runs leave nothing free to tell noise by'
@@ -143,10 +143,11 @@ def _bare(group: Sequence[Cell], why: str) -> Level:
   return Level(_compute(group), Refusal(_title(group), why), tuple(by_size), tuple(losses))
 
 
-def _curves(groups: Sequence[Sequence[Cell]], cells: Sequence[Cell]) -> _Curves:
+def _curves(groups: Sequence[Sequence[Cell]], cells: Sequence[Cell], factor: float) -> _Curves:
   runs = [c for group in groups for c in group]
   level = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
-  y = np.array([_carried(c, _compute(groups[i]), cells) for c, i in zip(runs, level, strict=True)])
+  computes = np.array([_compute(g) for g in groups])[level]
+  y = np.array([_carried(c, to, cells, factor) for c, to in zip(runs, computes, strict=True)])
   centres = np.array([np.mean(np.log(_sizes(g))) for g in groups])
   x = np.log([c.parameters for c in runs]) - centres[level]
   worlds = sorted({c.world for c in runs})
@@ -158,15 +159,19 @@ def _curves(groups: Sequence[Sequence[Cell]], cells: Sequence[Cell]) -> _Curves:
   return _Curves(runs, level, y, centres, terms, design, np.linalg.lstsq(design, y)[0])
 
 
-def _carried(cell: Cell, compute: float, cells: Sequence[Cell]) -> float:
-  """Log loss of a cell at another compute nearby, along the budgets of its size and world."""
+def _carried(cell: Cell, compute: float, cells: Sequence[Cell], factor: float) -> float:
+  """Log loss of a cell at another compute nearby, towards the next budget of its size and world
+  that is further away than `factor`: the noise of one as near as the cell would be magnified."""
   same = [c for c in cells if (c.parameters, c.world) == (cell.parameters, cell.world)]
-  budgets = tables.groups(same, lambda c: c.compute)
-  near = sorted(budgets, key=lambda c: abs(np.log(c / compute)))[:2]
-  if len(near) < 2:
+  away = {c.compute: abs(np.log(c.compute / cell.compute)) for c in same}
+  others = [c for c, far in away.items() if far > np.log(factor)]
+  if not others:
     return float(np.log(cell.loss))
-  first, second = (np.mean(np.log([c.loss for c in budgets[c_]])) for c_ in near)
-  slope = (second - first) / np.log(near[1] / near[0])
+  other = min(others, key=away.get)
+  own, next_ = (
+    np.mean([np.log(c.loss) for c in same if c.compute == at]) for at in (cell.compute, other)
+  )
+  slope = (next_ - own) / np.log(other / cell.compute)
   return float(np.log(cell.loss) + slope * np.log(compute / cell.compute))
 
 
