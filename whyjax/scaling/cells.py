@@ -186,12 +186,12 @@ def groups(cells: Iterable[Cell], key: Callable[[Cell], Hashable]) -> dict[Any, 
   return {k: found[k] for k in sorted(found)}
 
 
-def levels(cells: Iterable[Cell], factor: float) -> list[list[Cell]]:
-  """Cells by compute, least first: within a level the largest is at most `factor` times the
-  least."""
+def levels(cells: Iterable[Cell], factor: float, axis: str = 'compute') -> list[list[Cell]]:
+  """Cells by compute (or another axis), least first: within a level the largest is at most `factor`
+  times the least."""
   found: list[list[Cell]] = []
-  for cell in sorted(cells, key=lambda c: c.compute):
-    if found and cell.compute <= factor * found[-1][0].compute:
+  for cell in sorted(cells, key=lambda c: getattr(c, axis)):
+    if found and getattr(cell, axis) <= factor * getattr(found[-1][0], axis):
       found[-1].append(cell)
     else:
       found.append([cell])

@@ -1,0 +1,221 @@
+"""Misaligned share against alignment tokens A, arm by arm: a logistic in log A with floor and
+ceiling.
+
+  rate(A) = floor + (ceiling - floor) / (1 + (A / midpoint)^steepness)
+
+No alignment tokens at all are a dose like others: the ceiling. What is fitted is the mean over
+worlds. The likelihood is binomial, with the items of each cell deflated for the correlation of
+items within a world (`bootstrap.effective_items`): least squares would count a world near the floor
+or the ceiling, where worlds agree, no more than one on the slope, where they do not; a plain
+binomial would count a hundred items of one world as a hundred worlds. Intervals do not lean on that
+variance: they come from resampled worlds, seeds and items.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+import numpy as np
+
+from whyjax.scaling import bootstrap, logistic, misfit
+from whyjax.scaling import cells as tables
+from whyjax.scaling.bootstrap import Draws
+from whyjax.scaling.cells import Cell
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples
+from whyjax.scaling.settings import Settings
+
+NAMES = ('floor', 'ceiling', 'midpoint', 'steepness')
+FEWEST = 4  # doses that four parameters need
+SAME_DOSE = 1.2  # the same dose comes to a few tokens more or less in another world
+FLOOR = 0.05  # rates that all lie so near to 0 or 1 are at the floor or ceiling
+
+
+@dataclasses.dataclass(frozen=True)
+class DoseLaw:
+  """One arm at one place of the grid of pretraining.
+
+  Attributes:
+    findings: of NAMES.
+    doses: tokens (geometric mean over worlds), ascending.
+    rates: at each.
+    samples: [1 + resamples, doses] of these rates, the first as they are.
+    theta: [1 + resamples, 4] of `logistic.curve`, the first the estimate; None without a curve.
+    fails: why the curve does not describe its own doses; '' when it does.
+  """
+
+  arm: str
+  place: tuple[int, int]
+  findings: dict[str, Finding]
+  doses: tuple[float, ...]
+  rates: tuple[Finding, ...]
+  samples: np.ndarray
+  theta: np.ndarray | None = None
+  fails: str = ''
+
+
+def doses(cells: Sequence[Cell], arm: str) -> list[list[Cell]]:
+  """The cells of an arm by dose, smallest first; those without alignment tokens, of any arm, are
+  the dose of 0."""
+  none = [c for c in cells if c.alignment_tokens == 0]
+  own = [c for c in cells if c.arm == arm and c.alignment_tokens > 0]
+  return [none] * bool(none) + tables.levels(own, SAME_DOSE, 'alignment_tokens')
+
+
+def tokens(group: Sequence[Cell]) -> float:
+  """The dose of a group of cells; 0 for none."""
+  counts = np.array([c.alignment_tokens for c in group], float)
+  return 0.0 if counts.min() == 0 else float(np.exp(np.log(counts).mean()))
+
+
+def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings) -> DoseLaw:
+  """The curve of an arm, or for each parameter why there is none.
+
+  Args:
+    cells: of one place, with rates; of other arms those without alignment tokens.
+    drawn: weights of their replicas; None where there are too few worlds for any.
+  """
+  groups = doses(cells, arm)
+  at = tuple(tokens(g) for g in groups)
+  place = cells[0].place
+  worlds = {c.world for g in groups for c in g if c.arm == arm}
+  if drawn is None or len(worlds) < settings.least_worlds:
+    why = (
+      f'{len(worlds)} world{"s" * (len(worlds) != 1)}; an interval over worlds needs at least '
+      f'{settings.least_worlds}'
+    )
+    rates = tuple(Refusal(_rate_at(t), why) for t in at)
+    return DoseLaw(arm, place, _all(why), at, rates, np.empty((0, len(at))))
+  effective = bootstrap.effective_items(groups)
+  samples, weights = _resample(groups, effective, drawn)
+  rates = tuple(
+    _clipped(of_samples(s[0], s[1:], settings.confidence, drawn.stretch)) for s in samples.T
+  )
+  if why := _no_curve(at, samples[0], settings):
+    return DoseLaw(arm, place, _all(why), at, rates, samples)
+  x = np.log(np.array(at), where=np.array(at) > 0, out=np.full(len(at), -np.inf))
+  begin = logistic.starts(x, samples[0])
+  several, loss = logistic.fit(x, samples[0], weights[0], begin, settings.reach)
+  best = several[loss.argmin()]
+  resampled, _ = logistic.fit(
+    x, samples[1:], weights[1:], np.broadcast_to(best, (len(samples) - 1, 4)), settings.reach
+  )
+  theta = np.concatenate([best[None], resampled])
+  fails = _check(groups, x, best, settings)
+  findings = _findings(theta, at, drawn.stretch, settings)
+  return DoseLaw(arm, place, findings, at, rates, samples, theta, fails)
+
+
+def _rate_at(dose: float) -> str:
+  return f'rate at A = {number(dose)}'
+
+
+def _all(why: str) -> dict[str, Finding]:
+  return {name: Refusal(name, why) for name in NAMES}
+
+
+def _clipped(found: Estimate) -> Estimate:
+  """A stretched interval of a rate does not leave 0 to 1."""
+  return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
+
+
+def _resample(groups, effective, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
+  """([1 + resamples, doses] rates, the same of weights)."""
+  found = []
+  for group, count in zip(groups, effective, strict=True):
+    # A dose of 0 is the same cells, and the same items, for every arm.
+    own = 0 if tokens(group) == 0 else sum(map(ord, group[0].arm))
+    found.append(
+      bootstrap.resampled(group, count, drawn, [*group[0].place, own, int(tokens(group))])
+    )
+  rates, weights = zip(*found, strict=True)
+  return np.stack(rates, axis=1), np.stack(weights, axis=1)
+
+
+def _no_curve(at: Sequence[float], rates: np.ndarray, settings: Settings) -> str:
+  """Why these doses have no curve; '' when they have one."""
+  if len(at) < FEWEST:
+    shown = ', '.join(map(number, at))
+    return f'{len(at)} doses (A = {shown}); a floor, a ceiling and a slope need {FEWEST}'
+  given = [i for i, dose in enumerate(at) if dose]
+  span = f'from A = {number(at[0])} to {number(at[-1])}'
+  if rates[given].max() < FLOOR:
+    return (
+      f'all rates are at the floor (at most {rates[given].max():.2f}): smaller doses are needed'
+    )
+  if rates.min() > 1 - FLOOR:
+    return f'all rates are at the ceiling (at least {rates.min():.2f}): larger doses are needed'
+  fall = rates[0] - rates[-1]
+  if fall < settings.least_fall:
+    how = f'falls by {fall:.2f}' if fall >= 0 else f'rises by {-fall:.2f}'
+    return f'{span} the rate {how}; a curve needs a fall of {settings.least_fall:g}'
+  return ''
+
+
+def _check(groups, x, best, settings: Settings) -> str:
+  """Why a curve does not describe its doses (lack of fit, worlds' levels taken out); '' when it
+  does, or when nothing is left to tell by."""
+  runs = [(i, c) for i, group in enumerate(groups) for c in group]
+  code = np.array([i for i, _ in runs])
+  worlds = sorted({c.world for _, c in runs})
+  own = np.eye(len(worlds))[[worlds.index(c.world) for _, c in runs]]
+  own = own[:, :-1] - own[:, -1:]
+  residuals = np.array([c.rate for _, c in runs]) - logistic.curve(best, x)[code]
+  small = np.column_stack([logistic.jacobian(best, x)[code], own])
+  r = residuals - small @ np.linalg.lstsq(small, residuals)[0]
+  _, p = misfit.f_test(r, small, np.column_stack([np.eye(len(groups))[code], own]))
+  means = np.bincount(code, residuals) / np.bincount(code)
+  size = float(np.sqrt(np.mean(means**2)))
+  if p is None or p >= settings.check or size < settings.least_fall / 2:
+    return ''
+  return f'the curve misses its own doses by {size:.2f} (F test, p = {p:.1g})'
+
+
+def _findings(theta, at, stretch: float, settings: Settings) -> dict[str, Finding]:
+  """Each parameter with its interval, or why the doses do not bound it."""
+  found: dict[str, Finding] = {}
+  for i, name in enumerate(NAMES[:2]):
+    own = of_samples(theta[0, i], theta[1:, i], settings.confidence, stretch)
+    found[name] = _clipped(own)
+  given = [dose for dose in at if dose]
+  tried = f'the doses tried (A = {number(given[0])} to {number(given[-1])})'
+  log_mid = of_samples(theta[0, 2], theta[1:, 2], settings.confidence, stretch)
+  low, high = np.log(given[0]), np.log(given[-1])
+  if not low <= log_mid.value <= high:
+    side = 'below' if log_mid.value < low else 'beyond'
+    why = f'it lies {side} {tried}'
+    return found | {name: Refusal(name, why) for name in NAMES[2:]}
+  margin = np.log(settings.reach)
+  if log_mid.low < low - margin or log_mid.high > high + margin:
+    found['midpoint'] = Refusal(
+      'midpoint', f'its interval reaches {settings.reach:g} times beyond {tried}'
+    )
+  else:
+    found['midpoint'] = _exp(log_mid)
+  log_steep = of_samples(theta[0, 3], theta[1:, 3], settings.confidence, stretch)
+  ends = np.log(logistic.STEEPNESS)
+  if log_steep.low <= ends[0] + 0.01 or log_steep.high >= ends[1] - 0.01:
+    found['steepness'] = Refusal('steepness', 'the doses do not bound it: more of them are needed')
+  else:
+    found['steepness'] = _exp(log_steep)
+  return found
+
+
+def _exp(found: Estimate) -> Estimate:
+  return Estimate(*(float(np.exp(v)) for v in (found.value, found.low, found.high)))
+
+
+def predict(law: DoseLaw, dose: float, drawn: Draws, settings: Settings) -> Finding:
+  """The rate at another dose, mean over worlds; refused where the curve fails or would have to
+  reach too far."""
+  given = [d for d in law.doses if d]
+  what = f'{law.arm}, {_rate_at(dose)}'
+  if law.theta is None or law.fails:
+    return Refusal(what, f'not predicted: {law.fails or "there is no curve"}')
+  beyond = max(dose / given[-1], given[0] / dose if dose else 1.0)
+  if beyond > settings.reach:
+    return Refusal(
+      what,
+      f'not predicted: {number(beyond, 2)} times beyond the doses tried (A = {number(given[0])} to '
+      f'{number(given[-1])}); predictions reach {settings.reach:g} times',
+    )
+  rates = logistic.curve(law.theta, np.log([dose]) if dose else np.array([-np.inf]))[:, 0]
+  return _clipped(of_samples(rates[0], rates[1:], settings.confidence, drawn.stretch))

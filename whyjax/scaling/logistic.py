@@ -1,0 +1,112 @@
+"""Falling logistic curves with floor and ceiling, fitted to many resamples at once.
+
+rate(x) = floor + (ceiling - floor) / (1 + exp(steepness (x - midpoint))), x = log tokens; no tokens
+at all, x = -inf, is the ceiling. What is maximised is the binomial quasi-likelihood.
+"""
+
+import numpy as np
+
+STEEPNESS = (0.2, 20.0)  # searched, per factor e of tokens
+_EDGE = 1e-6  # rates that the likelihood sees keep so far from 0 and 1
+_STEPS = 100
+
+
+def curve(theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+  """[..., points] rates at x [points], of theta [..., 4]: floor, ceiling, midpoint, log
+  steepness."""
+  floor, ceiling, midpoint, log_steep = (theta[..., i, None] for i in range(4))
+  return floor + (ceiling - floor) * _share(midpoint, log_steep, x)
+
+
+def _share(midpoint, log_steep, x):
+  """Share of the fall that is not done at x."""
+  z = np.exp(log_steep) * (x - midpoint)
+  return 0.5 * (1 - np.tanh(z / 2))  # stable, and 1 at -inf
+
+
+def tokens_at(theta: np.ndarray, rate: np.ndarray) -> np.ndarray:
+  """x [...] at which curves theta [..., 4] come to a rate [...]: -inf where they begin below it,
+  +inf where they never do."""
+  floor, ceiling, midpoint, log_steep = np.moveaxis(theta, -1, 0)
+  with np.errstate(divide='ignore', invalid='ignore'):
+    odds = (ceiling - rate) / (rate - floor)
+    x = midpoint + np.log(odds) / np.exp(log_steep)
+  return np.where(rate >= ceiling, -np.inf, np.where(rate <= floor, np.inf, x))
+
+
+def fit(
+  x: np.ndarray, rates: np.ndarray, weights: np.ndarray, start: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """(theta [..., 4], loss [...]) that fit rates [..., points] best, from starts [..., 4].
+
+  Fisher scoring, damped as Levenberg and Marquardt do, each fit of the batch by itself, within
+  bounds: rates from 0 to 1, the midpoint within `reach` times the smallest and largest dose.
+  """
+  doses = x[np.isfinite(x)]
+  margin = np.log(reach)
+  low = np.array([0, 0, doses.min() - margin, np.log(STEEPNESS[0])])
+  high = np.array([1, 1, doses.max() + margin, np.log(STEEPNESS[1])])
+  theta = np.clip(start, low, high)
+  loss = _loss(theta, x, rates, weights)
+  damping = np.full(loss.shape, 1e-2)
+  for _ in range(_STEPS):
+    gradient, square = _slope(theta, x, rates, weights)
+    # At a bound, and pulled beyond it: that parameter stays where it is.
+    stuck = ((theta <= low) & (gradient < 0)) | ((theta >= high) & (gradient > 0))
+    gradient = np.where(stuck, 0, gradient)
+    free = ~stuck[..., :, None] & ~stuck[..., None, :]
+    diagonal = np.einsum('...ii->...i', square)
+    ridge = damping[..., None] * (diagonal + 1e-6) + stuck + 1e-9
+    system = np.where(free, square, 0) + ridge[..., None] * np.eye(4)
+    step = np.linalg.solve(system, gradient[..., None])[..., 0]
+    tried = np.clip(theta + step, low, high)
+    new = _loss(tried, x, rates, weights)
+    better = new < loss
+    gain = np.where(better, loss - new, 0)
+    theta = np.where(better[..., None], tried, theta)
+    loss = np.where(better, new, loss)
+    damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-7, 1e9)
+    if not np.any((gain > 1e-9 * (1 + loss)) | (~better & (damping < 1e5))):
+      break
+  return theta, loss
+
+
+def starts(x: np.ndarray, rates: np.ndarray) -> np.ndarray:
+  """[starts, 4]: midpoints over the doses, by steepness, between the least and greatest rate."""
+  doses = np.sort(x[np.isfinite(x)])
+  ends = rates.min(), rates.max()
+  return np.array(
+    [
+      (*ends, midpoint, np.log(steep))
+      for midpoint in np.quantile(doses, [0, 0.25, 0.5, 0.75, 1])
+      for steep in (0.5, 1.0, 2.0, 4.0)
+    ]
+  )
+
+
+def _loss(theta, x, rates, weights):
+  """Half the deviance."""
+  p = np.clip(curve(theta, x), _EDGE, 1 - _EDGE)
+  r = np.clip(rates, _EDGE, 1 - _EDGE)
+  return np.sum(weights * (r * np.log(r / p) + (1 - r) * np.log((1 - r) / (1 - p))), axis=-1)
+
+
+def jacobian(theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+  """[..., points, 4], of `curve`."""
+  floor, ceiling, midpoint, log_steep = (theta[..., i, None] for i in range(4))
+  share = _share(midpoint, log_steep, x)
+  inner = (ceiling - floor) * share * (1 - share)
+  steep = np.exp(log_steep)
+  away = np.where(np.isfinite(x), x - midpoint, 0)
+  return np.stack([1 - share, share, inner * steep, -inner * steep * away], axis=-1)
+
+
+def _slope(theta, x, rates, weights):
+  """(uphill gradient of the quasi-likelihood [..., 4], Fisher information [..., 4, 4])."""
+  p = np.clip(curve(theta, x), _EDGE, 1 - _EDGE)
+  columns = jacobian(theta, x)
+  # Near 0 and 1 an information that explodes would stop every step.
+  precision = weights / np.maximum(p * (1 - p), 1e-3)
+  gradient = np.einsum('...p,...pi->...i', weights * (rates - p) / (p * (1 - p)), columns)
+  square = np.einsum('...p,...pi,...pj->...ij', precision, columns, columns)
+  return gradient, square

@@ -1,0 +1,177 @@
+"""How many alignment tokens one arm needs beside another, how that moves with size, and how much
+better it does at equal doses.
+
+The data-efficiency ratio is the horizontal distance of two fitted dose curves (`dose_law`) at one
+misaligned share, the *matched rate*: log10 of the tokens that the treatment needs over those that
+the control needs; -1 is a tenth. Unless it is given, the matched rate is where the control has done
+nine tenths of the fall that its doses show: at its full dose the curve may have levelled off, and a
+plateau has no horizontal distance.
+
+`whyjax/study/efficiency.py` measures the same within one study, and its conventions hold here:
+ratios are logs, and a treatment that is there at its smallest dose, or not at its full one, is a
+bound, which makes no estimate. It differs in this. There every world has a matched rate and a curve
+of its own (isotonic, without a dose of 0), and logs of ratios are averaged: that suits one study,
+paired and free of any law. Here one curve is fitted to the mean over worlds, with floor and
+ceiling: its ratio is that of the mean curves, it can be asked at any rate and so be compared across
+sizes. Where worlds differ much in where they fall, the mean curve is flatter than theirs, for both
+arms.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+
+import numpy as np
+
+from whyjax.scaling import cells as tables
+from whyjax.scaling import dose_law, logistic
+from whyjax.scaling.bootstrap import Draws
+from whyjax.scaling.dose_law import DoseLaw
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples
+from whyjax.scaling.settings import Settings
+
+FEWEST = 3  # sizes that a slope needs
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+  """Two arms at one place of the grid.
+
+  Attributes:
+    log_ratio: log10 of the tokens that the treatment needs over those that the control needs.
+    matched: the misaligned share at which.
+    samples: [1 + resamples] of log_ratio, the first the estimate; None without one.
+  """
+
+  place: tuple[int, int]
+  treatment: str
+  control: str
+  log_ratio: Finding
+  matched: float | None = None
+  samples: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Advantage:
+  """Treatment less control at one dose of one place: negative where the treatment misaligns less.
+
+  Attributes:
+    samples: [1 + resamples] of the difference.
+  """
+
+  place: tuple[int, int]
+  treatment: str
+  control: str
+  dose: float
+  difference: Estimate
+  samples: np.ndarray
+
+
+def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings) -> Ratio:
+  """The ratio of two arms at one place, or why there is none, with what the doses say all the
+  same."""
+  at, names = control.place, (treatment.arm, control.arm)
+
+  def refused(why, matched=None):
+    return Ratio(at, *names, Refusal(_title(*names, at), why), matched)
+
+  for law in (control, treatment):
+    if law.theta is None:
+      return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}')
+    if law.fails:
+      return refused(f'{law.arm}: {law.fails}')
+  rate, sides = _matched(control, settings)
+  if sides:
+    return refused(f'{control.arm} {sides} the matched rate of {rate[0]:.2f}', float(rate[0]))
+  ours, theirs = (logistic.tokens_at(law.theta, rate) for law in (treatment, control))
+  given = [dose for dose in treatment.doses if dose]
+  if bound := _bound(ours, theirs, given, names, float(rate[0])):
+    return refused(bound, float(rate[0]))
+  margin = np.log(settings.reach)
+  ends = [
+    [np.log(min(d for d in law.doses if d)) - margin, np.log(law.doses[-1]) + margin]
+    for law in (treatment, control)
+  ]
+  samples = (np.clip(ours, *ends[0]) - np.clip(theirs, *ends[1])) / np.log(10)
+  out = np.mean([(o < ends[0][0]) | (o > ends[0][1]) for o in ours[1:]])
+  if out > (1 - settings.confidence) / 2:
+    why = (
+      f'in {out:.0%} of resamples {treatment.arm} comes to the matched rate of {rate[0]:.2f} more '
+      f'than {settings.reach:g} times outside of its doses: no interval'
+    )
+    return refused(why, float(rate[0]))
+  found = of_samples(samples[0], samples[1:], settings.confidence, drawn.stretch)
+  return Ratio(at, *names, found, float(rate[0]), samples)
+
+
+def _title(treatment: str, control: str, place: tuple[int, int]) -> str:
+  return f'{treatment} / {control}, {tables.place(place)}'
+
+
+def _matched(control: DoseLaw, settings: Settings) -> tuple[np.ndarray, str]:
+  """([1 + resamples] matched rate, on which side of the control's curve it lies; '' if on it)."""
+  given = [dose for dose in control.doses if dose]
+  ends = logistic.curve(control.theta, np.log([given[0], given[-1]]))
+  if settings.matched is None:
+    return ends[:, 1] + (1 - settings.share) * (ends[:, 0] - ends[:, 1]), ''
+  rate = np.full(len(ends), settings.matched)
+  if settings.matched > ends[0, 0]:
+    return rate, f'is at its smallest dose (A = {number(given[0])}) already below'
+  if settings.matched < ends[0, 1]:
+    return rate, f'is at its full dose (A = {number(given[-1])}) still above'
+  return rate, ''
+
+
+def _bound(ours, theirs, given, names: tuple[str, str], rate: float) -> str:
+  """What the doses say where the treatment does not cross the matched rate within them."""
+  low, high = np.log(given[0]), np.log(given[-1])
+  if low <= ours[0] <= high:
+    return ''
+  below = ours[0] < low
+  agree = np.mean(ours[1:] < low if below else ours[1:] > high)
+  end, how = (low, 'below') if below else (high, 'above')
+  dose = 'smallest' if below else 'full'
+  return (
+    f'a bound: {names[0]} is at its {dose} dose (A = {number(np.exp(end))}) still {how} the rate of '
+    f'{rate:.2f} at which {names[1]} is matched, in {agree:.0%} of resamples too; '
+    f'{"smaller" if below else "larger"} doses are needed'
+  ).replace('still below', 'already below')
+
+
+def by_size(found: Sequence[Ratio], drawn: Draws, settings: Settings) -> Finding:
+  """How log10 of the ratio of one pair of arms moves with log10 N: a slope over places that have
+  one."""
+  title = f'{found[0].treatment} / {found[0].control}, slope of log ratio in log N'
+  standing = {r.place: r.samples for r in found if r.samples is not None}
+  return slope(standing, title, drawn, settings)
+
+
+def slope(
+  samples: Mapping[tuple[int, int], np.ndarray], title: str, drawn: Draws, settings: Settings
+) -> Finding:
+  """The least-squares slope in log10 N of something by place, [1 + resamples] each."""
+  sizes = sorted({place[0] for place in samples})
+  if len(sizes) < FEWEST:
+    shown = ', '.join(map(number, sizes)) or 'none'
+    return Refusal(title, f'{len(sizes)} sizes have it (N = {shown}); a slope needs {FEWEST}')
+  x = np.log10([place[0] for place in samples])
+  x = x - x.mean()
+  slopes = x @ np.array(list(samples.values())) / (x @ x)
+  return of_samples(slopes[0], slopes[1:], settings.confidence, drawn.stretch)
+
+
+def advantages(
+  treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
+) -> list[Advantage]:
+  """Treatment less control at every dose that both have, in the worlds of both."""
+  found = []
+  for i, dose in enumerate(treatment.doses):
+    same = [
+      j for j, d in enumerate(control.doses)
+      if dose and d and max(d / dose, dose / d) <= dose_law.SAME_DOSE
+    ]  # fmt: skip
+    if not same or not len(treatment.samples) or not len(control.samples):
+      continue
+    samples = treatment.samples[:, i] - control.samples[:, same[0]]
+    difference = of_samples(samples[0], samples[1:], settings.confidence, drawn.stretch)
+    found.append(Advantage(treatment.place, treatment.arm, control.arm, dose, difference, samples))
+  return found
