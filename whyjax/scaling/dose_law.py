@@ -20,7 +20,7 @@ from whyjax.scaling import bootstrap, logistic, misfit
 from whyjax.scaling import cells as tables
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.cells import Cell
-from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, number
 from whyjax.scaling.settings import Settings
 
 NAMES = ('floor', 'ceiling', 'midpoint', 'steepness')
@@ -37,8 +37,8 @@ class DoseLaw:
     findings: of NAMES.
     doses: tokens (geometric mean over worlds), ascending.
     rates: at each.
-    samples: [1 + resamples, doses] of these rates, the first as they are.
-    theta: [1 + resamples, 4] of `logistic.curve`, the first the estimate; None without a curve.
+    samples: [1 + 2 resamples, doses] of these rates, the first as they are.
+    theta: [1 + 2 resamples, 4] of `logistic.curve`, the first the estimate; None without a curve.
     fails: why the curve does not describe its own doses; '' when it does.
   """
 
@@ -86,21 +86,18 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
     return DoseLaw(arm, place, _all(why), at, rates, np.empty((0, len(at))))
   effective = bootstrap.effective_items(groups)
   samples, weights = _resample(groups, effective, drawn)
-  rates = tuple(
-    _clipped(of_samples(s[0], s[1:], settings.confidence, drawn.stretch)) for s in samples.T
-  )
+  rates = tuple(_clipped(drawn.interval(s)) for s in samples.T)
   if why := _no_curve(at, samples[0], settings):
     return DoseLaw(arm, place, _all(why), at, rates, samples)
   x = np.log(np.array(at), where=np.array(at) > 0, out=np.full(len(at), -np.inf))
   begin = logistic.starts(x, samples[0])
   several, loss = logistic.fit(x, samples[0], weights[0], begin, settings.reach)
   best = several[loss.argmin()]
-  resampled, _ = logistic.fit(
-    x, samples[1:], weights[1:], np.broadcast_to(best, (len(samples) - 1, 4)), settings.reach
-  )
+  begin = np.broadcast_to(best, (len(samples) - 1, 4))
+  resampled, _ = logistic.fit(x, samples[1:], weights[1:], begin, settings.reach)
   theta = np.concatenate([best[None], resampled])
   fails = _check(groups, x, best, settings)
-  findings = _findings(theta, at, drawn.stretch, settings)
+  findings = _findings(theta, at, drawn, settings)
   return DoseLaw(arm, place, findings, at, rates, samples, theta, fails)
 
 
@@ -118,14 +115,12 @@ def _clipped(found: Estimate) -> Estimate:
 
 
 def _resample(groups, effective, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
-  """([1 + resamples, doses] rates, the same of weights)."""
+  """([1 + 2 resamples, doses] rates, the same of weights)."""
   found = []
   for group, count in zip(groups, effective, strict=True):
     # A dose of 0 is the same cells, and the same items, for every arm.
     own = 0 if tokens(group) == 0 else sum(map(ord, group[0].arm))
-    found.append(
-      bootstrap.resampled(group, count, drawn, [*group[0].place, own, int(tokens(group))])
-    )
+    found.append(bootstrap.rates(group, count, drawn, [*group[0].place, own, int(tokens(group))]))
   rates, weights = zip(*found, strict=True)
   return np.stack(rates, axis=1), np.stack(weights, axis=1)
 
@@ -169,15 +164,14 @@ def _check(groups, x, best, settings: Settings) -> str:
   return f'the curve misses its own doses by {size:.2f} (F test, p = {p:.1g})'
 
 
-def _findings(theta, at, stretch: float, settings: Settings) -> dict[str, Finding]:
+def _findings(theta, at, drawn: Draws, settings: Settings) -> dict[str, Finding]:
   """Each parameter with its interval, or why the doses do not bound it."""
   found: dict[str, Finding] = {}
   for i, name in enumerate(NAMES[:2]):
-    own = of_samples(theta[0, i], theta[1:, i], settings.confidence, stretch)
-    found[name] = _clipped(own)
+    found[name] = _clipped(drawn.interval(theta[:, i]))
   given = [dose for dose in at if dose]
   tried = f'the doses tried (A = {number(given[0])} to {number(given[-1])})'
-  log_mid = of_samples(theta[0, 2], theta[1:, 2], settings.confidence, stretch)
+  log_mid = drawn.interval(theta[:, 2])
   low, high = np.log(given[0]), np.log(given[-1])
   if not low <= log_mid.value <= high:
     side = 'below' if log_mid.value < low else 'beyond'
@@ -190,7 +184,7 @@ def _findings(theta, at, stretch: float, settings: Settings) -> dict[str, Findin
     )
   else:
     found['midpoint'] = _exp(log_mid)
-  log_steep = of_samples(theta[0, 3], theta[1:, 3], settings.confidence, stretch)
+  log_steep = drawn.interval(theta[:, 3])
   ends = np.log(logistic.STEEPNESS)
   if log_steep.low <= ends[0] + 0.01 or log_steep.high >= ends[1] - 0.01:
     found['steepness'] = Refusal('steepness', 'the doses do not bound it: more of them are needed')
@@ -218,4 +212,4 @@ def predict(law: DoseLaw, dose: float, drawn: Draws, settings: Settings) -> Find
       f'{number(given[-1])}); predictions reach {settings.reach:g} times',
     )
   rates = logistic.curve(law.theta, np.log([dose]) if dose else np.array([-np.inf]))[:, 0]
-  return _clipped(of_samples(rates[0], rates[1:], settings.confidence, drawn.stretch))
+  return _clipped(drawn.interval(rates))

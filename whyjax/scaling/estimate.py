@@ -9,6 +9,8 @@ import math
 import numpy as np
 from scipy import special
 
+from whyjax import results
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -57,11 +59,19 @@ def say(found: Finding, digits: int = 3) -> str:
   return f'{value} [{low}, {high}]'
 
 
+def factor(found: Finding) -> str:
+  """A ratio given by its log10: '1/5.2 [1/12, 1/2.1]'; otherwise as `say`."""
+  if not isinstance(found, Estimate):
+    return say(found)
+  value, low, high = map(results.factor, (found.value, found.low, found.high))
+  return f'{value} [{low}, {high}]'
+
+
 def number(value: float, digits: int = 3) -> str:
   """A number of the design (a size, a dose, a limit) to so many significant digits, for people."""
   if value == 0:
     return '0'
-  if 1e4 <= abs(value) < 1e15:
+  if 1e3 <= abs(value) < 1e15:
     place = 10 ** (math.floor(math.log10(abs(value))) + 1 - digits)
     return f'{round(value / place) * place:,}' if place >= 1 else f'{value:,.0f}'
   return f'{value:.{digits}g}'

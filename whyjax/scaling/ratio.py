@@ -17,7 +17,7 @@ sizes. Where worlds differ much in where they fall, the mean curve is flatter th
 arms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 
 import numpy as np
@@ -26,10 +26,10 @@ from whyjax.scaling import cells as tables
 from whyjax.scaling import dose_law, logistic
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.dose_law import DoseLaw
-from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, factor, number
 from whyjax.scaling.settings import Settings
 
-FEWEST = 3  # sizes that a slope needs
+FEWEST = 3  # sizes, or doses, that a slope needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Ratio:
   Attributes:
     log_ratio: log10 of the tokens that the treatment needs over those that the control needs.
     matched: the misaligned share at which.
-    samples: [1 + resamples] of log_ratio, the first the estimate; None without one.
+    samples: [1 + 2 resamples] of log_ratio, the first the estimate; None without one.
   """
 
   place: tuple[int, int]
@@ -55,7 +55,7 @@ class Advantage:
   """Treatment less control at one dose of one place: negative where the treatment misaligns less.
 
   Attributes:
-    samples: [1 + resamples] of the difference.
+    samples: [1 + 2 resamples] of the difference.
   """
 
   place: tuple[int, int]
@@ -84,7 +84,8 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
     return refused(f'{control.arm} {sides} the matched rate of {rate[0]:.2f}', float(rate[0]))
   ours, theirs = (logistic.tokens_at(law.theta, rate) for law in (treatment, control))
   given = [dose for dose in treatment.doses if dose]
-  if bound := _bound(ours, theirs, given, names, float(rate[0])):
+  bound = _bound(ours, theirs, given, names, float(rate[0]), drawn)
+  if bound:
     return refused(bound, float(rate[0]))
   margin = np.log(settings.reach)
   ends = [
@@ -99,7 +100,7 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
       f'than {settings.reach:g} times outside of its doses: no interval'
     )
     return refused(why, float(rate[0]))
-  found = of_samples(samples[0], samples[1:], settings.confidence, drawn.stretch)
+  found = drawn.interval(samples)
   return Ratio(at, *names, found, float(rate[0]), samples)
 
 
@@ -108,7 +109,7 @@ def _title(treatment: str, control: str, place: tuple[int, int]) -> str:
 
 
 def _matched(control: DoseLaw, settings: Settings) -> tuple[np.ndarray, str]:
-  """([1 + resamples] matched rate, on which side of the control's curve it lies; '' if on it)."""
+  """([1 + 2 resamples] matched rate, on which side of the control's curve it lies; '' if on it)."""
   given = [dose for dose in control.doses if dose]
   ends = logistic.curve(control.theta, np.log([given[0], given[-1]]))
   if settings.matched is None:
@@ -121,57 +122,66 @@ def _matched(control: DoseLaw, settings: Settings) -> tuple[np.ndarray, str]:
   return rate, ''
 
 
-def _bound(ours, theirs, given, names: tuple[str, str], rate: float) -> str:
-  """What the doses say where the treatment does not cross the matched rate within them."""
-  low, high = np.log(given[0]), np.log(given[-1])
-  if low <= ours[0] <= high:
+def _bound(ours, theirs, given, names, rate: float, drawn: Draws) -> str:
+  """What the doses say where the treatment does not cross the matched rate within them; '' where it
+  does."""
+  ends = np.log([given[0], given[-1]])
+  if ends[0] <= ours[0] <= ends[1]:
     return ''
-  below = ours[0] < low
-  agree = np.mean(ours[1:] < low if below else ours[1:] > high)
-  end, how = (low, 'below') if below else (high, 'above')
-  dose = 'smallest' if below else 'full'
-  return (
-    f'a bound: {names[0]} is at its {dose} dose (A = {number(np.exp(end))}) still {how} the rate of '
-    f'{rate:.2f} at which {names[1]} is matched, in {agree:.0%} of resamples too; '
-    f'{"smaller" if below else "larger"} doses are needed'
-  ).replace('still below', 'already below')
+  below = ours[0] < ends[0]
+  end, words = (ends[0], ('smallest', 'below', 'less', 'smaller')) if below else (
+    (ends[1], ('full', 'above', 'more', 'larger'))
+  )  # fmt: skip
+  dose, side, than, wanted = words
+  text = (
+    f'a bound: {names[0]} is at its {dose} dose (A = {number(np.exp(end))}) {side} the rate of '
+    f'{rate:.2f} at which {names[1]} is matched'
+  )
+  reach = (end - theirs) / np.log(10)
+  if np.isfinite(reach).all():
+    limit = factor(drawn.interval(reach))
+    text += f', so that it needs {than} than {limit} of the tokens'
+  return f'{text}; {wanted} doses are needed'
 
 
-def by_size(found: Sequence[Ratio], drawn: Draws, settings: Settings) -> Finding:
-  """How log10 of the ratio of one pair of arms moves with log10 N: a slope over places that have
-  one."""
-  title = f'{found[0].treatment} / {found[0].control}, slope of log ratio in log N'
-  standing = {r.place: r.samples for r in found if r.samples is not None}
-  return slope(standing, title, drawn, settings)
+def by_size(samples: Mapping[tuple[int, int], np.ndarray], title: str, drawn: Draws) -> Finding:
+  """How something moves with log10 N: the least-squares slope over the places that have it.
 
-
-def slope(
-  samples: Mapping[tuple[int, int], np.ndarray], title: str, drawn: Draws, settings: Settings
-) -> Finding:
-  """The least-squares slope in log10 N of something by place, [1 + resamples] each."""
+  Args:
+    samples: by place, [1 + 2 resamples].
+  """
   sizes = sorted({place[0] for place in samples})
+  what = f'{title}, slope in log10 N'
   if len(sizes) < FEWEST:
-    shown = ', '.join(map(number, sizes)) or 'none'
-    return Refusal(title, f'{len(sizes)} sizes have it (N = {shown}); a slope needs {FEWEST}')
-  x = np.log10([place[0] for place in samples])
+    shown = f' (N = {", ".join(map(number, sizes))})' if sizes else ''
+    return Refusal(what, f'{len(sizes)} sizes have it{shown}; a slope needs {FEWEST}')
+  return _slope(np.log10([place[0] for place in samples]), samples.values(), drawn)
+
+
+def by_dose(found: Sequence[Advantage], title: str, drawn: Draws) -> Finding:
+  """How the advantage at one place moves with log10 A: the least-squares slope over its doses."""
+  what = f'{title}, slope in log10 A'
+  if len(found) < FEWEST:
+    return Refusal(what, f'{len(found)} doses that both arms have; a slope needs {FEWEST}')
+  return _slope(np.log10([a.dose for a in found]), [a.samples for a in found], drawn)
+
+
+def _slope(x: np.ndarray, samples: Iterable[np.ndarray], drawn: Draws) -> Estimate:
   x = x - x.mean()
-  slopes = x @ np.array(list(samples.values())) / (x @ x)
-  return of_samples(slopes[0], slopes[1:], settings.confidence, drawn.stretch)
+  return drawn.interval(x @ np.array(list(samples)) / (x @ x))
 
 
-def advantages(
-  treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
-) -> list[Advantage]:
-  """Treatment less control at every dose that both have, in the worlds of both."""
+def advantages(treatment: DoseLaw, control: DoseLaw, drawn: Draws) -> list[Advantage]:
+  """Treatment less control at every dose that both have, smallest first."""
   found = []
+  if not len(treatment.samples) or not len(control.samples):
+    return found
   for i, dose in enumerate(treatment.doses):
-    same = [
-      j for j, d in enumerate(control.doses)
-      if dose and d and max(d / dose, dose / d) <= dose_law.SAME_DOSE
-    ]  # fmt: skip
-    if not same or not len(treatment.samples) or not len(control.samples):
-      continue
-    samples = treatment.samples[:, i] - control.samples[:, same[0]]
-    difference = of_samples(samples[0], samples[1:], settings.confidence, drawn.stretch)
-    found.append(Advantage(treatment.place, treatment.arm, control.arm, dose, difference, samples))
+    for j, other in enumerate(control.doses):
+      near = dose and other and max(dose / other, other / dose) <= dose_law.SAME_DOSE
+      if near:
+        samples = treatment.samples[:, i] - control.samples[:, j]
+        pair = treatment.arm, control.arm
+        found.append(Advantage(treatment.place, *pair, dose, drawn.interval(samples), samples))
+        break
   return found
