@@ -5,16 +5,13 @@ Search parameters theta: log E, then log level and exponent of each axis, at the
 but the last; the levels of all worlds sum to 0.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 import dataclasses
 import itertools
 
 import numpy as np
-from scipy import optimize
 
-_LEVEL = (np.log(1e-4), np.log(10.0))  # of a term, in units of the median loss
-_EXPONENT = (0.005, 5.0)
-_WORLD = (-3.0, 3.0)
+from whyjax.scaling import minimise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +23,6 @@ class Data:
     y: [runs], log losses in units of their median.
     world: [runs], 0 to worlds - 1.
     threshold: of Huber's loss.
-    weights: [runs].
   """
 
   x: np.ndarray
@@ -34,17 +30,17 @@ class Data:
   world: np.ndarray
   worlds: int
   threshold: float
-  weights: np.ndarray
 
   @property
   def shared(self) -> int:
     """How many search parameters all worlds share."""
     return 1 + 2 * self.x.shape[1]
 
-
-def shared(theta: np.ndarray, data: Data) -> np.ndarray:
-  """The part of the search parameters that all worlds share."""
-  return theta[: data.shared]
+  @property
+  def own(self) -> np.ndarray:
+    """[runs, worlds - 1], which of the worlds' parameters adds to a run, and how."""
+    indicator = np.eye(self.worlds)[self.world]
+    return indicator[:, :-1] - indicator[:, -1:]
 
 
 def levels(theta: np.ndarray, data: Data) -> np.ndarray:
@@ -54,98 +50,99 @@ def levels(theta: np.ndarray, data: Data) -> np.ndarray:
 
 
 def law(theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-  """[runs] log of the law at centred logs [runs, axes]."""
-  return np.logaddexp.reduce(_terms(theta, x), axis=0)
+  """[..., runs] log of the law of theta [..., parameters] at centred logs [runs, axes]."""
+  return np.logaddexp.reduce(_terms(theta, x), axis=-2)
 
 
 def _terms(theta, x):
-  """[1 + axes, runs], logs of the terms."""
+  """[..., 1 + axes, runs], logs of the terms."""
   axes = x.shape[1]
-  level, exponent = theta[1 : 1 + 2 * axes : 2], theta[2 : 2 + 2 * axes : 2]
-  return np.concatenate([np.full((1, len(x)), theta[0]), (level - exponent * x).T])
+  level, exponent = theta[..., 1 : 1 + 2 * axes : 2], theta[..., 2 : 2 + 2 * axes : 2]
+  terms = np.empty((*theta.shape[:-1], 1 + axes, len(x)))
+  terms[..., 0, :] = theta[..., :1]
+  terms[..., 1:, :] = level[..., None] - exponent[..., None] * x.T
+  return terms
 
 
 def fitted(theta: np.ndarray, data: Data) -> np.ndarray:
-  """[runs] log loss by law and world."""
-  return law(theta, data.x) + levels(theta, data)[data.world]
+  """[..., runs] log loss by law and world."""
+  return law(theta, data.x) + theta[..., data.shared :] @ data.own.T
 
 
 def jacobian(theta: np.ndarray, data: Data) -> np.ndarray:
-  """[runs, parameters], of `fitted`."""
+  """[..., runs, parameters], of `fitted`."""
   terms = _terms(theta, data.x)
-  shares = np.exp(terms - np.logaddexp.reduce(terms, axis=0))
-  columns = np.empty((len(data.y), data.shared))
-  columns[:, 0] = shares[0]
-  columns[:, 1::2] = shares[1:].T
-  columns[:, 2::2] = -shares[1:].T * data.x
-  own = np.eye(data.worlds)[data.world]
-  return np.column_stack([columns, own[:, :-1] - own[:, -1:]])
+  shares = np.exp(terms - np.logaddexp.reduce(terms, axis=-2)[..., None, :])
+  columns = np.empty((*shares.shape[:-2], len(data.y), theta.shape[-1]))
+  columns[..., 0] = shares[..., 0, :]
+  columns[..., 1 : data.shared : 2] = shares[..., 1:, :].swapaxes(-1, -2)
+  columns[..., 2 : data.shared : 2] = -shares[..., 1:, :].swapaxes(-1, -2) * data.x
+  columns[..., data.shared :] = data.own
+  return columns
 
 
-def objective(theta: np.ndarray, data: Data) -> tuple[float, np.ndarray]:
-  """(sum of Huber losses in units of threshold^2, gradient)."""
+def objective(theta: np.ndarray, data: Data, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """(sums of Huber losses in units of threshold^2 [batch], gradients [batch, parameters]).
+
+  Args:
+    theta: [batch, parameters].
+    weights: [batch, runs], or [runs].
+  """
   terms = _terms(theta, data.x)
-  top = terms.max(axis=0)
-  parts = np.exp(terms - top)
-  total = parts.sum(axis=0)
-  log_law = top + np.log(total)
-  if data.worlds > 1:
-    log_law = log_law + levels(theta, data)[data.world]
-  r = (log_law - data.y) / data.threshold
+  top = terms.max(axis=1)
+  parts = np.exp(terms - top[:, None])
+  total = parts.sum(axis=1)
+  own = data.own
+  r = (top + np.log(total) + theta[:, data.shared :] @ own.T - data.y) / data.threshold
   clipped = np.clip(r, -1, 1)
-  slope = data.weights * clipped / data.threshold
-  shares = parts / total * slope  # d objective / d log term
+  slope = weights * clipped / data.threshold
+  shares = parts * (slope / total)[:, None]  # d objective / d log term
   gradient = np.empty_like(theta)
-  gradient[0] = shares[0].sum()
-  gradient[1 : data.shared : 2] = shares[1:].sum(axis=1)
-  gradient[2 : data.shared : 2] = -(shares[1:] * data.x.T).sum(axis=1)
-  if data.worlds > 1:
-    of_world = np.bincount(data.world, slope, data.worlds)
-    gradient[data.shared :] = of_world[:-1] - of_world[-1]
-  return float(np.sum(data.weights * clipped * (r - clipped / 2))), gradient
+  gradient[:, 0] = shares[:, 0].sum(axis=1)
+  gradient[:, 1 : data.shared : 2] = shares[:, 1:].sum(axis=2)
+  gradient[:, 2 : data.shared : 2] = -np.einsum('bar,ra->ba', shares[:, 1:], data.x)
+  gradient[:, data.shared :] = slope @ own
+  return np.sum(weights * clipped * (r - clipped / 2), axis=1), gradient
 
 
-def starts(axes: int, rests: Sequence[float], exponents: Sequence[float]) -> Iterator[np.ndarray]:
-  """Starting points: shares of the loss that can't be reduced, times exponents of each axis."""
+def starts(data: Data, rests: Sequence[float], exponents: Sequence[float]) -> np.ndarray:
+  """[starts, parameters]: shares of the loss that can't be reduced, times exponents of each axis,
+  with every world at the level of its mean."""
+  axes = data.x.shape[1]
+  means = np.array([np.mean(data.y[data.world == w]) for w in range(data.worlds)])
+  of_worlds = (means - means.mean())[:-1]
+  found = []
   for rest, *powers in itertools.product(rests, *[exponents] * axes):
     level = np.log((1 - rest) / axes)
-    yield np.array([np.log(rest), *itertools.chain(*((level, power) for power in powers))])
+    found.append([np.log(rest), *itertools.chain(*((level, p) for p in powers)), *of_worlds])
+  return np.array(found)
 
 
-def minimise(data: Data, begin: Iterable[np.ndarray]) -> np.ndarray:
-  """The best search parameters from all starts, within bounds."""
-  bounds = [_LEVEL, *[_LEVEL, _EXPONENT] * data.x.shape[1], *[_WORLD] * (data.worlds - 1)]
-  means = [np.mean(data.y[data.world == w]) for w in range(data.worlds)]
-  of_world = np.array(means[:-1]) - np.mean(means)
-  options = {'ftol': 1e-13, 'gtol': 1e-9, 'maxiter': 500, 'maxfun': 5000}
-  runs = [
-    optimize.minimize(
-      objective, np.append(start, of_world), (data,), 'L-BFGS-B', True, bounds=bounds,
-      options=options,
-    )
-    for start in begin
-  ]  # fmt: skip
-  return min(runs, key=lambda run: run.fun).x
+def fit(data: Data, begin: np.ndarray) -> np.ndarray:
+  """The best search parameters from all starts [starts, parameters]."""
+  found, values = _minimise(data, begin, np.ones(len(data.y)), np.std(data.y))
+  return found[values.argmin()]
 
 
-def reweighted(data: Data, best: np.ndarray, weights: np.ndarray) -> Iterator[np.ndarray]:
-  """The search parameters for each row of weights [resamples, runs], from the best ones on.
+def reweighted(data: Data, best: np.ndarray, weights: np.ndarray) -> np.ndarray:
+  """[resamples, parameters] for each row of weights [resamples, runs], from the best ones on.
 
-  No bounds: an exponent below 0 says that the loss may rise. The search runs in coordinates in
-  which the problem is about round, which halves its steps.
+  Nothing is bounded: an exponent below 0 says that the loss may rise.
   """
-  columns = jacobian(best, data)
-  square = columns.T @ columns
-  square += 1e-8 * np.diag(np.diag(square)) + 1e-12 * np.trace(square) * np.eye(len(square))
-  spread = max(np.std(data.y - fitted(best, data)), 1e-9)
-  turn = np.linalg.inv(np.linalg.cholesky(square)).T * spread
-  options = {'ftol': 1e-11, 'gtol': 1e-8, 'maxiter': 200}
+  begin = np.broadcast_to(best, (len(weights), len(best)))
+  return _minimise(data, begin, weights, np.std(data.y - fitted(best, data)))[0]
 
-  def turned(z, own):
-    value, gradient = objective(best + turn @ z, own)
-    return value, turn.T @ gradient
 
-  for row in weights:
-    own = dataclasses.replace(data, weights=row)
-    run = optimize.minimize(turned, np.zeros(len(best)), (own,), 'L-BFGS-B', True, options=options)
-    yield best + turn @ run.x
+def _minimise(data: Data, begin: np.ndarray, weights: np.ndarray, spread: float):
+  """(parameters, values) of a batch. The first steps are those of least squares, shortened to what
+  residuals as wide as `spread` allow."""
+  columns = jacobian(begin, data)
+  square = columns.swapaxes(-1, -2) @ columns
+  diagonal = np.einsum('...ii->...i', square)
+  ridge = 1e-6 * diagonal + 1e-9 * diagonal.sum(axis=-1, keepdims=True)
+  inverse = np.linalg.inv(square + ridge[..., None] * np.eye(begin.shape[1]))
+  weights = np.broadcast_to(weights, (len(begin), len(data.y)))
+  scale = data.threshold * max(float(spread), data.threshold)
+  return minimise.bfgs(
+    lambda theta, rows: objective(theta, data, weights[rows]), begin, scale * inverse
+  )

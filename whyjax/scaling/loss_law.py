@@ -1,7 +1,7 @@
 """Held-out loss against size and tokens: L(N, D) = E + A / N^a + B / D^b.
 
 Approach 3 of Hoffmann et al. 2022 ("Training compute-optimal large language models", arXiv
-2203.15556): Huber loss of log L by log-sum-exp, L-BFGS from a grid of starts. Corrected as
+2203.15556): Huber loss of log L by log-sum-exp, BFGS from a grid of starts. Corrected as
 Besiroglu et al. 2024 ("Chinchilla scaling: a replication attempt", arXiv 2404.10102) ask: the
 objective is a sum in units of the Huber threshold, so that the optimiser does not take its last
 steps for no progress; tolerances are tight; gradients are exact; intervals come from a bootstrap.
@@ -93,8 +93,7 @@ class Fit:
     """(value [places], samples [resamples, places]) of log L at [places, axes] parameters, tokens;
     mean over the worlds of the fit."""
     x = np.log(places) - self.centre
-    drawn = np.array([huber.law(theta, x) for theta in self.samples])
-    return huber.law(self.theta, x) + self.unit, drawn + self.unit
+    return huber.law(self.theta, x) + self.unit, huber.law(self.samples, x) + self.unit
 
 
 def fit(cells: Sequence[Cell], settings: Settings) -> LossLaw:
@@ -172,16 +171,15 @@ def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -
     world=np.array([worlds.index(c.world) for c in cells]),
     worlds=len(worlds),
     threshold=settings.huber,
-    weights=np.ones(len(cells)),
   )
-  best = huber.minimise(data, huber.starts(len(axes), settings.rests, settings.exponents))
+  best = huber.fit(data, huber.starts(data, settings.rests, settings.exponents))
   checked = misfit.check(data, best, [c.place for c in cells], settings)
   residual = float(np.sqrt(np.mean(checked.residuals**2)))
   found = Fit(
     axes,
     centre,
     unit,
-    huber.shared(best, data),
+    best[: data.shared],
     *_resample(data, best, cells, checked, settings),
     checked.residuals,
     checked.freedom,
@@ -208,9 +206,8 @@ def _resample(data, best, cells, checked: misfit.Checked, settings: Settings):
     units = np.unique([(*p, w) for p, w in runs], axis=0, return_inverse=True)[1].ravel()
     count, stretch = units.max() + 1, 1.0
   weights = rng.exponential(size=(settings.resamples, count))[:, units]
-  theta = huber.shared(best, data)
-  samples = np.array([huber.shared(t, data) for t in huber.reweighted(data, best, weights)])
-  samples = theta + max(stretch, checked.scatter) * (samples - theta)
+  found = huber.reweighted(data, best, weights)
+  samples = (best + max(stretch, checked.scatter) * (found - best))[:, : data.shared]
   drift = np.zeros(settings.resamples)
   if data.worlds > 1:
     error = huber.levels(best, data).std(ddof=1) / np.sqrt(data.worlds)
@@ -221,7 +218,9 @@ def _resample(data, best, cells, checked: misfit.Checked, settings: Settings):
 def _findings(found: Fit, names: Sequence[str], settings: Settings) -> dict[str, Finding]:
   """An Estimate for every parameter, or for every one the reason why there is no law."""
   tails = [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2]
-  why = _undetermined(np.quantile(found.samples, tails, axis=0), found)
+  ends = np.quantile(found.samples, tails, axis=0)
+  ends = np.array([np.minimum(ends[0], found.theta), np.maximum(ends[1], found.theta)])
+  why = _undetermined(ends, found)
   if why:
     return {name: Refusal(name, why) for name in names}
   value = _natural(found.theta[None], np.zeros(1), found)[0]

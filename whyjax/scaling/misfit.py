@@ -48,12 +48,14 @@ def check(
   scatter, fails = _lack_of_fit(data, residuals, r, jacobian, places, settings)
   _, p = f_test(r, jacobian, np.column_stack([jacobian, _slopes(data)]))
   by_world = p is not None and p < settings.check
-  notes = [
-    f'worlds differ in how their loss falls, not only in its level (F test, p = {p:.1g}): '
-    'intervals are over whole worlds'
-  ] * by_world
+  notes = ()
+  if by_world:
+    notes = (
+      f'worlds differ in how their loss falls, not only in its level (F test, p = {p:.1g}): '
+      'intervals are over whole worlds',
+    )
   freedom = len(r) - jacobian.shape[1]
-  return Checked(residuals, freedom, scatter, by_world, fails, tuple(notes))
+  return Checked(residuals, freedom, scatter, by_world, fails, notes)
 
 
 def _lack_of_fit(data, residuals, r, jacobian, places, settings: Settings) -> tuple[float, str]:
