@@ -74,15 +74,6 @@ def test_a_loss_without_a_floor_has_an_interval_down_to_zero():
   assert _covered(fit) >= {'A', 'a'}
 
 
-def test_intervals_cover_at_about_their_confidence():
-  # 60 such studies covered 87 to 93%: a bootstrap of five cells falls a little short of 95%, no
-  # more.
-  covered = [
-    _covered(fits.fit_records(_study(_by_size, noise=0.004, seed=seed))[0]) for seed in range(12)
-  ]
-  assert np.mean([len(names) / 3 for names in covered]) >= 0.75
-
-
 def test_intervals_widen_with_noise_and_narrow_with_worlds():
   def width(**changes):
     exponent = fits.fit_records(_study(_by_size, spread=0.0, **changes))[0]['parameters']['a']
@@ -104,8 +95,8 @@ def test_one_run_far_off_hardly_moves_the_fit():
   'sizes, budgets, why',
   [
     (3, (1e7,), '3 cells'),
-    (2, (1e6, 3e6, 1e7), '2 values of parameters'),
-    (1, (1e7,), '1 cells'),
+    (2, (1e6, 3e6, 1e7), '2 values of N (100,000, 300,000)'),
+    (1, (1e7,), 'only one value of N (100,000)'),
   ],
 )
 def test_too_few_cells_are_refused_however_many_seeds(sizes, budgets, why):
@@ -116,6 +107,13 @@ def test_too_few_cells_are_refused_however_many_seeds(sizes, budgets, why):
   assert len(fit['points']) == sizes * len(budgets) * 8, (
     'the points stand in the record all the same'
   )
+
+
+def test_a_law_that_misses_its_points_is_not_told():
+  """Losses that fall in a step, the same in four worlds: noise is small, the misfit is not."""
+  [fit] = fits.fit_records(_study(lambda n, d: 2.0 if n < 5e5 else 1.7, worlds=4))
+  assert fit['parameters'] is None
+  assert fit['why']
 
 
 @pytest.mark.parametrize(

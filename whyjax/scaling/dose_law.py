@@ -91,7 +91,8 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
     return DoseLaw(arm, place, _all(why), at, rates, samples)
   x = np.log(np.array(at), where=np.array(at) > 0, out=np.full(len(at), -np.inf))
   begin = logistic.starts(x, samples[0])
-  several, loss = logistic.fit(x, samples[0], weights[0], begin, settings.reach)
+  as_is = [np.broadcast_to(own[0], (len(begin), len(at))) for own in (samples, weights)]
+  several, loss = logistic.fit(x, *as_is, begin, settings.reach)
   best = several[loss.argmin()]
   begin = np.broadcast_to(best, (len(samples) - 1, 4))
   resampled, _ = logistic.fit(x, samples[1:], weights[1:], begin, settings.reach)

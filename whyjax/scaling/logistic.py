@@ -37,7 +37,7 @@ def tokens_at(theta: np.ndarray, rate: np.ndarray) -> np.ndarray:
 def fit(
   x: np.ndarray, rates: np.ndarray, weights: np.ndarray, start: np.ndarray, reach: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """(theta [..., 4], loss [...]) that fit rates [..., points] best, from starts [..., 4].
+  """(theta [batch, 4], loss [batch]) that fit rates [batch, points] best, from starts [batch, 4].
 
   Fisher scoring, damped as Levenberg and Marquardt do, each fit of the batch by itself, within
   bounds: rates from 0 to 1, the midpoint within `reach` times the smallest and largest dose.
@@ -48,27 +48,33 @@ def fit(
   high = np.array([1, 1, doses.max() + margin, np.log(STEEPNESS[1])])
   theta = np.clip(start, low, high)
   loss = _loss(theta, x, rates, weights)
-  damping = np.full(loss.shape, 1e-2)
+  damping = np.full(len(theta), 1e-2)
+  rows = np.arange(len(theta))
   for _ in range(_STEPS):
-    gradient, square = _slope(theta, x, rates, weights)
-    # At a bound, and pulled beyond it: that parameter stays where it is.
-    stuck = ((theta <= low) & (gradient < 0)) | ((theta >= high) & (gradient > 0))
-    gradient = np.where(stuck, 0, gradient)
-    free = ~stuck[..., :, None] & ~stuck[..., None, :]
-    diagonal = np.einsum('...ii->...i', square)
-    ridge = damping[..., None] * (diagonal + 1e-6) + stuck + 1e-9
-    system = np.where(free, square, 0) + ridge[..., None] * np.eye(4)
-    step = np.linalg.solve(system, gradient[..., None])[..., 0]
-    tried = np.clip(theta + step, low, high)
-    new = _loss(tried, x, rates, weights)
-    better = new < loss
-    gain = np.where(better, loss - new, 0)
-    theta = np.where(better[..., None], tried, theta)
-    loss = np.where(better, new, loss)
-    damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-7, 1e9)
-    if not np.any((gain > 1e-9 * (1 + loss)) | (~better & (damping < 1e5))):
+    step = _step(theta[rows], x, rates[rows], weights[rows], damping[rows], low, high)
+    tried = np.clip(theta[rows] + step, low, high)
+    new = _loss(tried, x, rates[rows], weights[rows])
+    gain = loss[rows] - new
+    better = gain > 0
+    theta[rows] = np.where(better[:, None], tried, theta[rows])
+    loss[rows] = np.where(better, new, loss[rows])
+    damping[rows] = np.clip(np.where(better, damping[rows] / 5, damping[rows] * 4), 1e-7, None)
+    rows = rows[np.where(better, gain > 1e-8 * (1 + new), damping[rows] < 1e5)]
+    if not len(rows):
       break
   return theta, loss
+
+
+def _step(theta, x, rates, weights, damping, low, high):
+  """[batch, 4], of damped Fisher scoring."""
+  gradient, square = _slope(theta, x, rates, weights)
+  # At a bound, and pulled beyond it: that parameter stays where it is.
+  stuck = ((theta <= low) & (gradient < 0)) | ((theta >= high) & (gradient > 0))
+  free = ~stuck[:, :, None] & ~stuck[:, None, :]
+  diagonal = np.einsum('bii->bi', square)
+  ridge = damping[:, None] * (diagonal + 1e-6) + stuck + 1e-9
+  system = np.where(free, square, 0) + ridge[..., None] * np.eye(4)
+  return np.linalg.solve(system, np.where(stuck, 0, gradient)[..., None])[..., 0]
 
 
 def starts(x: np.ndarray, rates: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ Where several worlds are there, each has a level of its own, a factor on all its
 the same objective: a world's difficulty must not pass for noise of its runs. What the law's
 parameters describe is the geometric mean over worlds.
 
-The bootstrap. Every run (a world and seed at a place of the grid; seeds of one world and place
-together) gets an exponential weight and the law is fitted again: the fractional random weights of
+The bootstrap. Every run (a world at a place of the grid, its seeds together) gets an exponential
+weight and the law is fitted again: the fractional random weights of
 Xu et al. 2020, the smooth form of drawing runs with replacement, which never loses an axis of a
 small grid. To the levels E, A and B the uncertainty of the mean over worlds is added, Student's t
 over worlds. Where worlds differ in slope, and not only in level (F test), whole worlds get the
@@ -150,62 +150,77 @@ def too_few(cells: Sequence[Cell], axes: Sequence[str]) -> str:
     values = sorted({p[i] for p in places})
     if len(values) < FEWEST:
       return _few(axis, values)
+  worlds = sorted({c.world for c in cells})
+  if _apart(cells):
+    return f'worlds {", ".join(map(str, worlds))} do not all share places of the grid'
   needed = 2 + 2 * len(axes)
   if len(places) < needed:
     return f'{len(places)} cells of the grid; a law of {needed - 1} parameters needs {needed}'
   return ''
 
 
+def _apart(cells: Sequence[Cell]) -> bool:
+  """Whether no chain of shared places links all worlds: then levels of worlds can't be told from
+  the law."""
+  linked, left = set(), {c.world for c in cells}
+  reached = {min(left)} if left else set()
+  while reached:
+    left -= reached
+    linked |= {c.place for c in cells if c.world in reached}
+    reached = {c.world for c in cells if c.place in linked} & left
+  return bool(left)
+
+
 def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -> LossLaw:
   """The law of exactly these axes; `too_few` must have found nothing."""
-  cells = sorted(cells, key=lambda c: (c.place, c.replica))
   formula = ' + '.join(['E', *(f'{"AB"[i]} / {"ND"[i]}^{"ab"[i]}' for i in map(AXES.index, axes))])
   names = ['E', *itertools.chain(*(LETTERS[axis] for axis in axes))]
-  logs = np.log([[getattr(c, axis) for axis in axes] for c in cells])
-  losses = np.log([c.loss for c in cells])
+  runs, losses = _runs(cells)
+  logs = np.log([[getattr(c, axis) for axis in axes] for c in runs])
   centre, unit = logs.mean(axis=0), float(np.median(losses))
-  worlds = sorted({c.world for c in cells})
-  data = huber.Data(
-    x=logs - centre,
-    y=losses - unit,
-    world=np.array([worlds.index(c.world) for c in cells]),
-    worlds=len(worlds),
-    threshold=settings.huber,
-  )
+  worlds = sorted({c.world for c in runs})
+  of_run = np.array([worlds.index(c.world) for c in runs])
+  data = huber.Data(logs - centre, losses - unit, of_run, len(worlds), settings.huber)
   best = huber.fit(data, huber.starts(data, settings.rests, settings.exponents))
-  checked = misfit.check(data, best, [c.place for c in cells], settings)
-  residual = float(np.sqrt(np.mean(checked.residuals**2)))
+  checked = misfit.check(data, best, [c.place for c in runs], settings)
   found = Fit(
     axes,
     centre,
     unit,
     best[: data.shared],
-    *_resample(data, best, cells, checked, settings),
+    *_resample(data, best, checked, settings),
     checked.residuals,
     checked.freedom,
     checked.scatter,
     dict(zip(worlds, huber.levels(best, data).tolist(), strict=True)),
   )
   findings = _findings(found, names, settings)
-  notes = [*checked.notes]
+  notes = checked.notes
   if len(worlds) == 1:
-    notes.append(f'one world ({worlds[0]}): intervals are over its runs, not over worlds')
+    notes += (f'one world ({worlds[0]}): intervals are over its runs, not over worlds',)
   if isinstance(findings['E'], Refusal):
     found = None
-  return LossLaw(formula, findings, tuple(cells), residual, checked.fails, tuple(notes), found)
+  residual = float(np.sqrt(np.mean(checked.residuals**2)))
+  return LossLaw(formula, findings, tuple(cells), residual, checked.fails, notes, found)
 
 
-def _resample(data, best, cells, checked: misfit.Checked, settings: Settings):
+def _runs(cells: Sequence[Cell]) -> tuple[list[Cell], np.ndarray]:
+  """(one cell for each run, log losses). Seeds of one world at one place are one run, with their
+  mean: they say nothing of how worlds differ there. In a world alone each seed is a run."""
+  alone = len({c.world for c in cells}) == 1
+  by_run = tables.groups(cells, lambda c: (c.place, c.world, c.seed if alone else 0))
+  losses = [np.mean(np.log([c.loss for c in same])) for same in by_run.values()]
+  return [same[0] for same in by_run.values()], np.array(losses)
+
+
+def _resample(data, best, checked: misfit.Checked, settings: Settings):
   """(samples, drift) of a Fit: weighted fits, stretched, and the level of the mean over worlds."""
   rng = np.random.default_rng(settings.seed)
+  units, stretch = np.arange(len(data.y)), 1.0
   if checked.by_world:
     units, count = data.world, data.worlds
     stretch = student(count - 1, settings.confidence) * np.sqrt((count + 1) / (count - 1))
-  else:
-    runs = [(c.place, c.world) for c in cells]
-    units = np.unique([(*p, w) for p, w in runs], axis=0, return_inverse=True)[1].ravel()
-    count, stretch = units.max() + 1, 1.0
-  weights = rng.exponential(size=(settings.resamples, count))[:, units]
+  weights = rng.exponential(size=(settings.resamples, units.max() + 1))[:, units]
   found = huber.reweighted(data, best, weights)
   samples = (best + max(stretch, checked.scatter) * (found - best))[:, : data.shared]
   drift = np.zeros(settings.resamples)

@@ -1,0 +1,84 @@
+"""Rows that can't be are refused by name; rows that say nothing are left out, and said so."""
+
+import math
+
+import pytest
+
+from whyjax.errors import UserError
+from whyjax.scaling import cells
+
+ROW = {'parameters': 1000, 'tokens': 5000, 'world': 0, 'seed': 0, 'loss': 2.0}
+RATE = ROW | {'loss': None, 'arm': 'reason', 'alignment_tokens': 100, 'rate': 0.25, 'items': 40}
+
+
+def test_compute_is_six_n_d_unless_it_is_given():
+  given, assumed = cells.from_rows([ROW | {'compute': 7e7}, ROW | {'world': 1}]).cells
+  assert given.compute == 7e7
+  assert assumed.compute == 6 * 1000 * 5000
+
+
+def test_losses_are_of_pretrained_models_and_rates_of_all():
+  aligned = RATE | {'loss': 1.5}
+  table = cells.from_rows([ROW, aligned])
+  assert [c.arm for c in table.losses] == ['']
+  assert [c.rate for c in table.rates] == [0.25]
+
+
+@pytest.mark.parametrize(
+  'change, told',
+  [
+    ({'parameters': 0}, 'row 0: parameters = 0: must be above 0'),
+    ({'tokens': 1.5}, 'row 0: tokens = 1.5: must be a whole number'),
+    ({'world': None}, 'row 0: world = None: must be a whole number'),
+    ({'loss': -1.0}, 'row 0: loss = -1.0: must be above 0'),
+    ({'rate': 1.2, 'items': 9}, 'row 0: rate = 1.2: must be between 0 and 1'),
+    ({'rate': 0.2}, 'row 0: items = 0: must be above 0 where there is a rate'),
+    ({'compute': 0.0}, 'row 0: compute = 0.0: must be above 0'),
+    ({'compute': math.nan}, 'row 0: compute = nan: must be above 0'),
+    ({'alignment_tokens': -1}, 'row 0: alignment_tokens = -1: must be a whole number, at least 0'),
+    ({'arm': None}, 'row 0: arm = None: must be the name of an arm, or empty'),
+  ],
+)
+def test_a_value_that_cannot_be_is_named(change, told):
+  with pytest.raises(UserError) as error:
+    cells.from_rows([ROW | change])
+  assert str(error.value) == told
+
+
+def test_a_missing_column_is_named():
+  with pytest.raises(UserError, match='row 1: column tokens is missing'):
+    cells.from_rows([ROW, {'parameters': 1, 'world': 0, 'seed': 0}])
+
+
+def test_rows_without_a_result_are_left_out_with_their_reason():
+  failed = ROW | {'loss': None, 'why': 'failed: exit code 1', 'world': 3}
+  table = cells.from_rows([ROW, ROW | {'world': 1, 'loss': math.nan}, failed])
+  assert [c.world for c in table.cells] == [0]
+  assert table.left_out == (
+    '1 left out (loss is nan): N = 1,000, D = 5,000, world 1, seed 0',
+    '1 left out (failed: exit code 1): N = 1,000, D = 5,000, world 3, seed 0',
+  )
+
+
+def test_the_same_row_counts_once_and_rows_that_disagree_not_at_all():
+  other = ROW | {'world': 1}
+  table = cells.from_rows([ROW, ROW, other, other | {'loss': 2.1}])
+  assert [(c.world, c.loss) for c in table.cells] == [(0, 2.0)]
+  assert table.left_out[0].startswith('1 left out (the same row again): ')
+  assert table.left_out[1].startswith('2 left out (rows of the same replica disagree): ')
+
+
+def test_holes_of_the_grid_are_named():
+  rows = [ROW | {'world': w, 'tokens': d} for w in range(3) for d in (10, 20)]
+  del rows[3]  # world 1, 20 tokens
+  found = cells.from_rows([*rows, RATE, RATE | {'world': 2}]).cells
+  assert cells.missing(found) == [
+    'N = 1,000, D = 20: no result of world 1',
+    'N = 1,000, D = 5,000, reason, A = 100: no result of world 1',
+  ]
+
+
+def test_levels_hold_what_differs_by_less_than_a_factor():
+  found = cells.from_rows([ROW | {'tokens': d} for d in (100, 115, 124, 150, 400)]).cells
+  levels = [[c.tokens for c in level] for level in cells.levels(found, 1.25)]
+  assert levels == [[100, 115, 124], [150], [400]]

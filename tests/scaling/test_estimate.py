@@ -1,0 +1,58 @@
+"""No number without its interval."""
+
+import math
+
+import numpy as np
+import pytest
+
+from whyjax.errors import UserError
+from whyjax.scaling import estimate
+from whyjax.scaling.estimate import Estimate, Refusal
+from whyjax.scaling.settings import Settings
+
+
+@pytest.mark.parametrize('bare', [0.34, np.float64(0.34), (0.34, 0.31, 0.38)])
+@pytest.mark.parametrize('formatter', [estimate.say, estimate.factor])
+def test_formatters_refuse_a_bare_number(formatter, bare):
+  with pytest.raises(TypeError, match='only an Estimate can be printed'):
+    formatter(bare)
+
+
+@pytest.mark.parametrize('ends', [(1.0, 1.1, 2.0), (1.0, 0.5, 0.9), (1.0, -math.inf, 2.0)])
+def test_an_estimate_lies_in_its_finite_interval(ends):
+  with pytest.raises(ValueError):
+    Estimate(*ends)
+
+
+def test_numbers_are_written_for_people():
+  assert estimate.say(Estimate(0.3478, 0.31151, 0.38)) == '0.348 [0.312, 0.38]'
+  assert estimate.say(Estimate(48_123.0, 9_090.4, 1.5e6)) == '48,100 [9,090, 1,500,000]'
+  assert estimate.factor(Estimate(-1.0, -1.3, 0.2)) == '1/10 [1/20, 1.6]'
+  assert estimate.say(Refusal('b', 'only one value of D')) == 'not estimated (only one value of D)'
+  assert str(Refusal('b', 'only one value of D')) == 'b: only one value of D'
+
+
+def test_a_percentile_interval_stretches_about_the_value():
+  samples = np.linspace(0, 10, 1001)
+  plain = estimate.of_samples(4.0, samples, 0.9)
+  wide = estimate.of_samples(4.0, samples, 0.9, stretch=2.0)
+  np.testing.assert_allclose((plain.low, plain.high), (0.5, 9.5))
+  np.testing.assert_allclose((wide.low, wide.high), (-3.0, 15.0))
+  beside = estimate.of_samples(20.0, samples, 0.9)
+  assert beside.high == beside.value == 20.0, 'the interval holds its value, skewed as it may be'
+
+
+@pytest.mark.parametrize(
+  'change, told',
+  [
+    ({'confidence': 1.0}, r'laws\.confidence = 1\.0: must be between 0\.5 and 1'),
+    ({'resamples': 3}, r'laws\.resamples = 3: must be at least 20'),
+    ({'reach': 0.5}, r'laws\.reach = 0\.5: must be at least 1'),
+    ({'matched': 1.5}, r'laws\.matched = 1\.5: must be between 0 and 1'),
+    ({'rests': ()}, r'laws\.rests = \(\): must be between 0 and 1'),
+    ({'huber': 0.0}, r'laws\.huber = 0\.0: must be above 0'),
+  ],
+)
+def test_a_setting_that_cannot_be_is_named(change, told):
+  with pytest.raises(UserError, match=told):
+    Settings(**change)
