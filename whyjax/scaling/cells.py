@@ -186,6 +186,21 @@ def groups(cells: Iterable[Cell], key: Callable[[Cell], Hashable]) -> dict[Any, 
   return {k: found[k] for k in sorted(found)}
 
 
+def runs(cells: Iterable[Cell]) -> list[Cell]:
+  """What counts as one observation of the loss. Seeds of one world at one place are one run, with
+  their geometric mean: they say nothing of how worlds differ there. In a world alone each seed is a
+  run."""
+  cells = list(cells)
+  alone = len({c.world for c in cells}) == 1
+  by_run = groups(cells, lambda c: (c.place, c.world, c.seed if alone else 0))
+  return [
+    dataclasses.replace(
+      same[0], loss=math.exp(sum(math.log(c.loss) for c in same) / len(same))
+    )
+    for same in by_run.values()
+  ]  # fmt: skip
+
+
 def levels(cells: Iterable[Cell], factor: float, axis: str = 'compute') -> list[list[Cell]]:
   """Cells by compute (or another axis), least first: within a level the largest is at most `factor`
   times the least."""

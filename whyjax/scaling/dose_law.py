@@ -157,7 +157,7 @@ def _check(groups, x, best, settings: Settings) -> str:
   residuals = np.array([c.rate for _, c in runs]) - logistic.curve(best, x)[code]
   small = np.column_stack([logistic.jacobian(best, x)[code], own])
   r = residuals - small @ np.linalg.lstsq(small, residuals)[0]
-  _, p = misfit.f_test(r, small, np.column_stack([np.eye(len(groups))[code], own]))
+  p = misfit.f_test(r, small, np.column_stack([np.eye(len(groups))[code], own])).p
   means = np.bincount(code, residuals) / np.bincount(code)
   size = float(np.sqrt(np.mean(means**2)))
   if p is None or p >= settings.check or size < settings.least_fall / 2:

@@ -71,9 +71,10 @@ def number(value: float, digits: int = 3) -> str:
   """A number of the design (a size, a dose, a limit) to so many significant digits, for people."""
   if value == 0:
     return '0'
-  if 1e3 <= abs(value) < 1e15:
+  if 1 <= abs(value) < 1e15:
     place = 10 ** (math.floor(math.log10(abs(value))) + 1 - digits)
-    return f'{round(value / place) * place:,}' if place >= 1 else f'{value:,.0f}'
+    if place >= 1:
+      return f'{round(value / place) * place:,}'
   return f'{value:.{digits}g}'
 
 

@@ -94,6 +94,7 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   Args:
     cells: pretrained models with a loss.
   """
+  cells = tables.runs(cells)
   groups = [g for g in tables.levels(cells, settings.same_compute) if len(_sizes(g)) > 1]
   usable = [g for g in groups if len(_sizes(g)) >= SIZES]
   levels = [_bare(g, _few(g)) for g in groups if g not in usable]
@@ -185,8 +186,8 @@ def _resample(found: _Curves, settings: Settings) -> np.ndarray | None:
   codes = np.unique(places, axis=0, return_inverse=True)[1].ravel()
   by_place = np.eye(codes.max() + 1)[codes]
   worlds = found.design[:, found.terms * len(found.centres) :]
-  ratio, _ = misfit.f_test(r, found.design, np.column_stack([by_place, worlds]))
-  wide = np.sqrt(len(r) / freedom * max(1.0, ratio)) * student(freedom, settings.confidence)
+  excess = misfit.f_test(r, found.design, np.column_stack([by_place, worlds])).excess
+  wide = excess * np.sqrt(len(r) / freedom) * student(freedom, settings.confidence)
   rng = np.random.default_rng(settings.seed)
   drawn = rng.choice(wide * r, (settings.resamples, len(r)))
   return found.coefficients + drawn @ np.linalg.pinv(found.design).T
@@ -212,10 +213,13 @@ def _level(
   outside = 1 - inside.mean()
   why = ''
   tried = f'the sizes tried (N = {number(sizes[0])} to {number(sizes[-1])})'
-  if not curved[0]:
-    why = f'the curve has no minimum over {tried}'
-  elif not ends[0] <= best[0] <= ends[1]:
-    why = f'the minimum lies {"below" if best[0] < ends[0] else "beyond"} {tried}'
+  if not (curved[0] and ends[0] <= best[0] <= ends[1]):
+    lowest = int(np.argmin(losses))
+    at_end = {
+      0: f'the minimum lies below {tried}',
+      len(sizes) - 1: f'the minimum lies beyond {tried}',
+    }
+    why = at_end.get(lowest, f'the losses have no minimum over {tried}')
   elif outside > 1 - settings.confidence:
     why = f'in {outside:.0%} of resamples the minimum does not lie among {tried}'
   if why:

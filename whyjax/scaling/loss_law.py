@@ -74,7 +74,7 @@ class Fit:
     samples: [resamples, 1 + 2 axes], the same, resampled, worlds as they are.
     drift: [resamples], log level of the mean over worlds, resampled.
     residuals: [runs], log; `freedom` of them are free.
-    scatter: how far places of the grid scatter around the law over how far runs say they should.
+    scatter: how much wider than residuals noise has to be taken (`misfit.Test.excess`).
     levels: of each world, log; they sum to 0.
   """
 
@@ -175,7 +175,8 @@ def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -
   """The law of exactly these axes; `too_few` must have found nothing."""
   formula = ' + '.join(['E', *(f'{"AB"[i]} / {"ND"[i]}^{"ab"[i]}' for i in map(AXES.index, axes))])
   names = ['E', *itertools.chain(*(LETTERS[axis] for axis in axes))]
-  runs, losses = _runs(cells)
+  runs = tables.runs(cells)
+  losses = np.log([c.loss for c in runs])
   logs = np.log([[getattr(c, axis) for axis in axes] for c in runs])
   centre, unit = logs.mean(axis=0), float(np.median(losses))
   worlds = sorted({c.world for c in runs})
@@ -202,15 +203,6 @@ def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -
     found = None
   residual = float(np.sqrt(np.mean(checked.residuals**2)))
   return LossLaw(formula, findings, tuple(cells), residual, checked.fails, notes, found)
-
-
-def _runs(cells: Sequence[Cell]) -> tuple[list[Cell], np.ndarray]:
-  """(one cell for each run, log losses). Seeds of one world at one place are one run, with their
-  mean: they say nothing of how worlds differ there. In a world alone each seed is a run."""
-  alone = len({c.world for c in cells}) == 1
-  by_run = tables.groups(cells, lambda c: (c.place, c.world, c.seed if alone else 0))
-  losses = [np.mean(np.log([c.loss for c in same])) for same in by_run.values()]
-  return [same[0] for same in by_run.values()], np.array(losses)
 
 
 def _resample(data, best, checked: misfit.Checked, settings: Settings):

@@ -22,8 +22,8 @@ class Checked:
 
   Attributes:
     residuals: [runs], log; `freedom` of them are free.
-    scatter: how far places of the grid scatter around the law over how far their runs say that they
-      should, at least 1.
+    scatter: how much wider than residuals noise would have to be for places of the grid to scatter
+      around the law as they do (`Test.excess`).
     by_world: worlds differ in slope, and not only in level.
     fails: why the law does not describe its cells; '' when it does.
     notes: what else a reader must know.
@@ -46,12 +46,12 @@ def check(
   # The tests are of least squares: one step of it from Huber's optimum.
   r = residuals - jacobian @ np.linalg.lstsq(jacobian, residuals)[0]
   scatter, fails = _lack_of_fit(data, residuals, r, jacobian, places, settings)
-  _, p = f_test(r, jacobian, np.column_stack([jacobian, _slopes(data)]))
-  by_world = p is not None and p < settings.check
+  slopes = f_test(r, jacobian, np.column_stack([jacobian, _slopes(data)]))
+  by_world = slopes.p is not None and slopes.p < settings.check
   notes = ()
   if by_world:
     notes = (
-      f'worlds differ in how their loss falls, not only in its level (F test, p = {p:.1g}): '
+      f'worlds differ in how their loss falls, not only in its level (F test, p = {slopes.p:.1g}): '
       'intervals are over whole worlds',
     )
   freedom = len(r) - jacobian.shape[1]
@@ -62,8 +62,8 @@ def _lack_of_fit(data, residuals, r, jacobian, places, settings: Settings) -> tu
   """(scatter, fails) of Checked."""
   codes = np.unique(places, axis=0, return_inverse=True)[1].ravel()
   of_worlds = jacobian[:, data.shared :]
-  ratio, p = f_test(r, jacobian, np.column_stack([np.eye(codes.max() + 1)[codes], of_worlds]))
-  if p is None:
+  found = f_test(r, jacobian, np.column_stack([np.eye(codes.max() + 1)[codes], of_worlds]))
+  if found.p is None:
     size = float(np.sqrt(np.mean(residuals**2)))
     if size <= settings.largest_residual:
       return 1.0, ''
@@ -72,32 +72,53 @@ def _lack_of_fit(data, residuals, r, jacobian, places, settings: Settings) -> tu
       'no replicates to say how much of that is noise'
     )
   size = float(np.sqrt(np.mean((np.bincount(codes, residuals) / np.bincount(codes)) ** 2)))
-  times = float(np.sqrt(ratio))
   fails = ''
-  if p < settings.check and size > settings.least_misfit:
+  if found.p < settings.check and size > settings.least_misfit:
     fails = (
-      f'the law misses its own cells by {size:.2%} of the loss, {times:.1f} times what their '
-      f'replicates say it should (F test, p = {p:.1g})'
+      f'the law misses its own cells by {size:.2%} of the loss, {np.sqrt(found.ratio):.1f} times '
+      f'what their replicates say it should (F test, p = {found.p:.1g})'
     )
-  return max(1.0, times), fails
+  return found.excess, fails
 
 
-def f_test(r, small, large) -> tuple[float, float | None]:
-  """(F, p) of the columns that `large` has beyond `small`; p is None where nothing is left to test
-  by.
+@dataclasses.dataclass(frozen=True)
+class Test:
+  """An F test of columns added to a linear model.
+
+  Attributes:
+    ratio: F; 1 where nothing is left to test by.
+    p: None there.
+    added, left: degrees of freedom.
+  """
+
+  ratio: float = 1.0
+  p: float | None = None
+  added: int = 0
+  left: int = 0
+
+  @property
+  def excess(self) -> float:
+    """How much wider than the residuals of the smaller model noise would have to be, if the scatter
+    between places were all noise of their runs, and no misfit that their runs share; at least 1."""
+    both = self.added * self.ratio + self.left
+    return float(np.sqrt(max(1.0, self.ratio * (self.added + self.left) / both))) if both else 1.0
+
+
+def f_test(r: np.ndarray, small: np.ndarray, large: np.ndarray) -> Test:
+  """Tests the columns that `large` has beyond `small`.
 
   Args:
     r: least-squares residuals of `small`.
   """
   before, after = np.linalg.matrix_rank(small), np.linalg.matrix_rank(large)
-  freedom = len(r) - after
-  if freedom < 1 or after <= before:
-    return 1.0, None
-  left = np.sum((r - large @ np.linalg.lstsq(large, r)[0]) ** 2)
-  if left <= 1e-24 * len(r):  # replicates that agree to the digit are none
-    return 1.0, None
-  ratio = max(np.sum(r**2) - left, 0.0) / (after - before) / (left / freedom)
-  return float(ratio), float(special.fdtrc(after - before, freedom, ratio))
+  added, left = int(after - before), int(len(r) - after)
+  if left < 1 or added < 1:
+    return Test()
+  rest = np.sum((r - large @ np.linalg.lstsq(large, r)[0]) ** 2)
+  if rest <= 1e-24 * len(r):  # replicates that agree to the digit are none
+    return Test()
+  ratio = max(np.sum(r**2) - rest, 0.0) / added / (rest / left)
+  return Test(float(ratio), float(special.fdtrc(added, left, ratio)), added, left)
 
 
 def _slopes(data) -> np.ndarray:

@@ -1,0 +1,144 @@
+"""Predictions: how far they reach, what is kept of them, and that they are made before they are
+compared."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks import law_coverage as simulated
+from whyjax.errors import UserError
+from whyjax.scaling import cells, forecast, loss_law
+from whyjax.scaling.estimate import Estimate, Refusal
+from whyjax.scaling.forecast import Place
+from whyjax.scaling.settings import Settings
+
+SETTINGS = Settings(resamples=100)
+
+
+@pytest.fixture(scope='module')
+def table():
+  return cells.from_rows(simulated.losses(0)).losses
+
+
+@pytest.fixture(scope='module')
+def law(table):
+  return loss_law.fit(table, SETTINGS)
+
+
+def _place(n, d, compute=None):
+  return Place(round(n), round(d), compute or 6.0 * n * d)
+
+
+def test_a_prediction_within_reach_is_near_the_truth(law):
+  near = [_place(2e6, 2e7), _place(5e7, 3e7), _place(2e4, 2e6)]
+  for place, found in zip(near, forecast.predict(law, near, SETTINGS), strict=True):
+    truth = simulated.loss(simulated.LAW, *place[:2])
+    np.testing.assert_allclose(found.value, truth, rtol=0.02)
+
+
+def test_a_prediction_further_out_is_less_sure(law):
+  inside, outside = forecast.predict(law, [_place(1e6, 1e7), _place(9e7, 3e7)], SETTINGS)
+  assert np.log(outside.high / outside.low) > 1.5 * np.log(inside.high / inside.low)
+
+
+@pytest.mark.parametrize(
+  'place, sign',
+  [
+    (_place(2e8, 1e6, 1e15), 'N = 200,000,000 is 20 times beyond the cells of the fit (100,000 to'),
+    (_place(1e6, 1e4, 1e12), 'D = 10,000 is 100 times beyond the cells of the fit (1,000,000 to'),
+    (_place(9e7, 9e7, 9e16), 'compute = 9e+16 is 50 times beyond'),
+  ],
+)
+def test_a_prediction_too_far_out_is_refused_by_name(law, place, sign):
+  [found] = forecast.predict(law, [place], SETTINGS)
+  assert isinstance(found, Refusal)
+  assert sign in found.why
+  assert found.why.endswith('predictions reach 10 times')
+  far = dataclasses.replace(SETTINGS, reach=200.0)
+  assert isinstance(forecast.predict(law, [place], far)[0], Estimate)
+
+
+def test_a_law_that_fails_its_check_predicts_nothing(law):
+  failing = dataclasses.replace(law, fails='the law misses its own cells')
+  [found] = forecast.predict(failing, [_place(1e6, 1e7)], SETTINGS)
+  assert found.why == 'not predicted: the law misses its own cells'
+
+
+def test_a_law_of_one_budget_predicts_no_other():
+  places = [(n, 1e6) for n in np.geomspace(1e5, 1e7, 6)]
+  law = loss_law.fit(cells.from_rows(simulated.losses(0, places=places)).losses, SETTINGS)
+  same, other = forecast.predict(law, [_place(2e6, 1e6), _place(2e6, 2e6)], SETTINGS)
+  assert isinstance(same, Estimate)
+  assert other.why == 'not predicted: the law is of D = 1,000,000 alone'
+
+
+def test_the_largest_compute_is_held_out(table):
+  seen, largest = forecast.split(table, SETTINGS)
+  assert {c.place for c in largest} == {(10_000_000, 30_000_000)}
+  assert len(seen) + len(largest) == len(table)
+  assert max(c.compute for c in seen) < min(c.compute for c in largest)
+
+
+def test_a_forecast_does_not_depend_on_what_it_predicts(table):
+  """The outcomes of the held-out cells change; the forecast does not."""
+  seen, largest = forecast.split(table, SETTINGS)
+  spoilt = [dataclasses.replace(c, loss=9.0) for c in largest]
+  one, other = (
+    forecast.forecast(*forecast_input, SETTINGS)
+    for forecast_input in ((seen, forecast.places(g)) for g in (largest, spoilt))
+  )
+  assert one == other
+  errors = [forecast.compare(one, [*seen, *g])[0].error for g in (largest, spoilt)]
+  assert abs(errors[0].value) < 0.02
+  assert errors[0].holds(0) and not errors[1].holds(0)
+  with pytest.raises(UserError, match='is in the fit; a forecast is of other cells'):
+    forecast.forecast(table, forecast.places(largest), SETTINGS)
+
+
+def test_an_error_holds_zero_just_where_the_interval_holds_the_loss(table):
+  seen, largest = forecast.split(table, SETTINGS)
+  made = forecast.forecast(seen, forecast.places(largest), SETTINGS)
+  predicted = made.findings[0]
+  for loss, inside in ((predicted.low, 1.001), (predicted.high, 0.999)):
+    for factor, held in ((inside, True), (1 / inside, False)):
+      world, level = next(iter(made.levels.items()))
+      cell = dataclasses.replace(largest[0], world=world, loss=loss * factor * np.exp(level))
+      assert forecast.compare(made, [cell])[0].error.holds(0) == held
+
+
+def test_worlds_at_hand_may_be_few_and_others_do_not_count():
+  """Worlds apart by a fifth: one alone is compared at its own level."""
+  table = cells.from_rows(simulated.losses(0, spread=0.2)).losses
+  seen, largest = forecast.split(table, SETTINGS)
+  made = forecast.forecast(seen, forecast.places(largest), SETTINGS)
+  for world in range(3):
+    own = [c for c in largest if c.world == world]
+    [compared] = forecast.compare(made, own)
+    assert compared.worlds == 1
+    assert abs(compared.error.value) < 0.03
+  [compared] = forecast.compare(made, [dataclasses.replace(largest[0], world=9)])
+  assert compared.error.why == 'no result in the worlds of the forecast'
+
+
+def test_a_forecast_is_kept_and_never_overwritten(tmp_path, table):
+  seen, largest = forecast.split(table, SETTINGS)
+  made = forecast.forecast(seen, [*forecast.places(largest), _place(1e9, 1e9)], SETTINGS)
+  path = tmp_path / 'forecast.json'
+  forecast.write(made, path)
+  assert forecast.read(path) == made
+  before = path.read_bytes()
+  with pytest.raises(UserError, match='is not overwritten'):
+    forecast.write(made, path)
+  assert path.read_bytes() == before
+  assert made.seen == forecast.digest(seen[::-1]) != forecast.digest(table)
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"findings": [{"value": 1}]}', '{}'])
+def test_a_damaged_forecast_is_one_line(tmp_path, text):
+  path = tmp_path / 'forecast.json'
+  path.write_text(text)
+  with pytest.raises(UserError, match=r'forecast\.json: is damaged'):
+    forecast.read(path)
+  with pytest.raises(UserError, match='cannot be read'):
+    forecast.read(tmp_path / 'none.json')

@@ -1,0 +1,107 @@
+"""The best size for a compute: where it is, and where it is not told."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks import law_coverage as simulated
+from whyjax.scaling import cells, isoflop
+from whyjax.scaling.estimate import Estimate, Refusal
+from whyjax.scaling.settings import Settings
+
+SETTINGS = Settings(resamples=200)
+PLACES = simulated.isoflop_places()
+
+
+def _fit(rows):
+  return isoflop.fit(cells.from_rows(rows).losses, SETTINGS)
+
+
+def _best(compute, law=simulated.LAW):
+  scale = (law['a'] * law['A'] / (law['b'] * law['B'])) ** (1 / (law['a'] + law['b']))
+  return scale * (compute / 6) ** simulated.optimum(law)
+
+
+def test_exact_curves_give_the_best_size_and_its_growth():
+  found = _fit(simulated.losses(0, places=PLACES, noise=1e-9))
+  assert len(found.levels) == 4
+  for level in found.levels:
+    np.testing.assert_allclose(level.best.value, _best(level.compute), rtol=0.05)
+  np.testing.assert_allclose(found.exponent.value, simulated.optimum(simulated.LAW), atol=0.005)
+
+
+def test_the_curve_goes_through_the_losses_that_it_shows():
+  """Levels of worlds are taken out of what is shown, which so does not jump where one is
+  missing."""
+  rows = simulated.losses(0, places=PLACES, noise=1e-9, spread=0.1)
+  whole = _fit(rows).levels[0]
+  del rows[0]
+  for level in (whole, _fit(rows).levels[0]):
+    x = np.log(level.sizes) - level.centre
+    np.testing.assert_allclose(np.polyval(level.curve[::-1], x), np.log(level.losses), atol=1e-3)
+
+
+@pytest.mark.parametrize('side', ['below', 'beyond'])
+def test_a_minimum_outside_of_the_sizes_is_refused(side):
+  def tried(n, d):
+    return (n > 1.6 * _best(6 * n * d)) if side == 'below' else (n < 0.7 * _best(6 * n * d))
+
+  computes = (1e13, 1e14, 1e15)
+  places = [(n, c / 6 / n) for c in computes for n in _best(c) * 10.0 ** np.linspace(-1.5, 1.5, 13)]
+  found = _fit(simulated.losses(0, places=[p for p in places if tried(*p)]))
+  assert f'the minimum lies {side} the sizes tried (N = ' in found.levels[0].best.why
+  assert found.exponent.why == '0 levels of compute have a minimum; a slope needs 3'
+
+
+def test_a_level_that_does_not_curve_upwards_has_no_minimum():
+  rows = simulated.losses(0, places=PLACES[:5], noise=1e-4)
+  for row in rows:
+    row['loss'] = 1 / row['loss']
+  assert isinstance(_fit(rows).levels[0].best, Refusal)
+
+
+def test_a_minimum_that_noise_moves_out_is_refused():
+  found = _fit(simulated.losses(0, places=PLACES, noise=0.2, spread=0.0))
+  whys = [level.best.why for level in found.levels if isinstance(level.best, Refusal)]
+  assert any('of resamples the minimum does not lie among the sizes tried' in w for w in whys)
+
+
+def test_levels_need_sizes_and_the_exponent_needs_levels():
+  few = _fit(simulated.losses(0, places=[p for i, p in enumerate(PLACES) if i % 5 < 3]))
+  assert few.levels[0].best.why.startswith('3 sizes (N = ')
+  assert 'no level of compute (within 1.25 times) has 4 sizes' in few.exponent.why
+  two = _fit(simulated.losses(0, places=PLACES[:10]))
+  assert isinstance(two.levels[0].best, Estimate)
+  assert two.exponent.why == '2 levels of compute have a minimum; a slope needs 3'
+  assert _fit([]).exponent.why == 'no cell has a loss'
+
+
+def test_one_run_a_size_leaves_nothing_free():
+  found = _fit(simulated.losses(0, places=PLACES[:4], worlds=1))
+  assert isinstance(found.levels[0].best, Estimate), 'four runs, three terms'
+  found = _fit([r for r in simulated.losses(0, places=PLACES[:4], worlds=1)[:3]])
+  assert isinstance(found.exponent, Refusal)
+
+
+def test_compute_that_is_not_quite_equal_is_carried_to_its_level():
+  """A size whose compute is a tenth off: as it is, its loss moves the minimum by a third; carried
+  along its other budgets it does not."""
+  sizes, computes = np.geomspace(2e4, 2e7, 7), (1e13, 1e14, 1e15)
+  exact = [(n, c / 6 / n) for c in computes for n in sizes]
+  off = [(n, d * (1.12 if i % 7 == 1 else 1.0)) for i, (n, d) in enumerate(exact)]
+  found = [_fit(simulated.losses(0, places=p, noise=1e-3)).levels[0].best for p in (exact, off)]
+  np.testing.assert_allclose(found[1].value, found[0].value, rtol=0.03)
+
+
+def test_equal_cells_give_equal_minima():
+  rows = simulated.losses(0, places=PLACES)
+  assert _fit(rows) == _fit(rows[::-1])
+
+
+def test_seeds_of_a_world_are_no_worlds():
+  rows = simulated.losses(0, places=PLACES)
+  once, often = (_fit(r) for r in (rows, [r | {'seed': s} for r in rows for s in range(3)]))
+  np.testing.assert_allclose(
+    dataclasses.astuple(often.exponent), dataclasses.astuple(once.exponent)
+  )
