@@ -55,8 +55,8 @@ def test_rows_without_a_result_are_left_out_with_their_reason():
   table = cells.from_rows([ROW, ROW | {'world': 1, 'loss': math.nan}, failed])
   assert [c.world for c in table.cells] == [0]
   assert table.left_out == (
-    '1 left out (loss is nan): N = 1,000, D = 5,000, world 1, seed 0',
     '1 left out (failed: exit code 1): N = 1,000, D = 5,000, world 3, seed 0',
+    '1 left out (loss is nan): N = 1,000, D = 5,000, world 1, seed 0',
   )
 
 
@@ -64,8 +64,15 @@ def test_the_same_row_counts_once_and_rows_that_disagree_not_at_all():
   other = ROW | {'world': 1}
   table = cells.from_rows([ROW, ROW, other, other | {'loss': 2.1}])
   assert [(c.world, c.loss) for c in table.cells] == [(0, 2.0)]
-  assert table.left_out[0].startswith('1 left out (the same row again): ')
-  assert table.left_out[1].startswith('2 left out (rows of the same replica disagree): ')
+  assert table.left_out[0].startswith('2 left out (rows of the same replica disagree): ')
+  assert table.left_out[1].startswith('1 left out (the same row again): ')
+
+
+def test_loss_and_rate_of_one_model_may_stand_in_two_rows():
+  rate = ROW | {'loss': None, 'rate': 0.5, 'items': 40}
+  for rows in ([ROW | {'compute': 7e7}, rate], [rate, ROW | {'compute': 7e7}]):
+    [cell] = cells.from_rows(rows).cells
+    assert (cell.loss, cell.rate, cell.items, cell.compute) == (2.0, 0.5, 40, 7e7)
 
 
 def test_holes_of_the_grid_are_named():

@@ -1,7 +1,7 @@
 """The table that all laws are fitted to: one cell a trained model, with what it was and what it
 does.
 
-A row of it has these columns:
+A row of it, whose rate is of one battery and scoring, has these columns:
 
   parameters         N, without embeddings and output head
   tokens             D, of pretraining
@@ -71,8 +71,9 @@ class Table:
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
-  """The table of these rows. A row without a finite loss or rate is left out and counted, so are
-  rows of one replica that contradict each other; equal ones count once.
+  """The table of these rows. Rows of one replica are put together: one may have its loss, another
+  its rate. Those that contradict each other are left out, so is a row without a finite loss or
+  rate; the table says which.
 
   Raises:
     UserError: a column is missing, or a value can't be; the message names row and column.
@@ -84,22 +85,44 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
     if why := _unusable(row, cell):
       left_out.setdefault(why, []).append(cell)
     else:
-      key = (cell.place, cell.arm, cell.alignment_tokens, cell.replica)
-      found.setdefault(key, []).append(cell)
+      found.setdefault(_key(cell), []).append(cell)
   kept = []
-  for same in found.values():
-    outcomes = {(c.loss, c.rate, c.items, c.compute) for c in same}
-    if len(outcomes) > 1:
+  for _, same in sorted(found.items()):
+    cell = _together(same)
+    if cell is None:
       left_out.setdefault('rows of the same replica disagree', []).extend(same)
-    else:
-      kept.append(same[0])
-      if same[1:]:
-        left_out.setdefault('the same row again', []).extend(same[1:])
-  return Table(tuple(kept), tuple(_told(why, out) for why, out in left_out.items()))
+      continue
+    kept.append(cell)
+    again = [c for i, c in enumerate(same) if c in same[:i]]
+    if again:
+      left_out.setdefault('the same row again', []).extend(again)
+  return Table(tuple(kept), tuple(_told(why, left_out[why]) for why in sorted(left_out)))
+
+
+def _key(cell: Cell) -> tuple:
+  return cell.place, cell.arm, cell.alignment_tokens, cell.replica
+
+
+def _together(same: Sequence[Cell]) -> Cell | None:
+  """What rows of one replica say together; None where they contradict each other."""
+  said = [
+    {value for value in values if value is not None}
+    for values in (
+      [c.loss for c in same],
+      [None if c.rate is None else (c.rate, c.items) for c in same],
+      [c.compute or None for c in same],
+    )
+  ]
+  if any(len(values) > 1 for values in said):
+    return None
+  loss, rate, compute = (next(iter(values), None) for values in said)
+  rate, items = rate or (None, 0)
+  compute = compute or 6.0 * same[0].parameters * same[0].tokens
+  return dataclasses.replace(same[0], loss=loss, rate=rate, items=items, compute=compute)
 
 
 def _cell(i: int, row: Mapping[str, Any]) -> Cell:
-  """A row as a cell; a loss or rate that is no number becomes None."""
+  """A row as a cell; a loss or rate that is no number becomes None, a compute not given 0."""
 
   def require(holds, name, allowed):
     if not holds:
@@ -122,9 +145,8 @@ def _cell(i: int, row: Mapping[str, Any]) -> Cell:
   require(rate is None or row['items'] > 0, 'items', 'above 0 where there is a rate')
   require(row['compute'] is None or (compute or 0) > 0, 'compute', 'above 0')
   whole = {n: int(row[n]) for n in ('parameters', 'tokens', 'world', 'seed', 'alignment_tokens')}
-  compute = compute or 6.0 * whole['parameters'] * whole['tokens']
   items = int(row['items'])
-  return Cell(**whole, compute=compute, arm=row['arm'], loss=loss, rate=rate, items=items)
+  return Cell(**whole, compute=compute or 0.0, arm=row['arm'], loss=loss, rate=rate, items=items)
 
 
 def _whole(value: Any) -> bool:
@@ -150,7 +172,7 @@ def _unusable(row: Mapping[str, Any], cell: Cell) -> str:
 
 def _told(why: str, out: Sequence[Cell]) -> str:
   """Which cells were left out for this reason; the first few by name."""
-  names = [name(c) for c in out[:3]] + ['...'] * (len(out) > 3)
+  names = [name(c) for c in sorted(out, key=_key)[:3]] + ['...'] * (len(out) > 3)
   return f'{len(out)} left out ({why}): {"; ".join(names)}'
 
 

@@ -20,7 +20,7 @@ from whyjax.scaling import bootstrap, logistic, misfit
 from whyjax.scaling import cells as tables
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.cells import Cell
-from whyjax.scaling.estimate import Estimate, Finding, Refusal, number
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, say
 from whyjax.scaling.settings import Settings
 
 NAMES = ('floor', 'ceiling', 'midpoint', 'steepness')
@@ -73,6 +73,7 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
     cells: of one place, with rates; of other arms those without alignment tokens.
     drawn: weights of their replicas; None where there are too few worlds for any.
   """
+  cells = sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica))
   groups = doses(cells, arm)
   at = tuple(tokens(g) for g in groups)
   place = cells[0].place
@@ -87,7 +88,7 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   effective = bootstrap.effective_items(groups)
   samples, weights = _resample(groups, effective, drawn)
   rates = tuple(_clipped(drawn.interval(s)) for s in samples.T)
-  if why := _no_curve(at, samples[0], settings):
+  if why := _no_curve(at, rates, samples, drawn):
     return DoseLaw(arm, place, _all(why), at, rates, samples)
   x = np.log(np.array(at), where=np.array(at) > 0, out=np.full(len(at), -np.inf))
   begin = logistic.starts(x, samples[0])
@@ -126,23 +127,22 @@ def _resample(groups, effective, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
   return np.stack(rates, axis=1), np.stack(weights, axis=1)
 
 
-def _no_curve(at: Sequence[float], rates: np.ndarray, settings: Settings) -> str:
+def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) -> str:
   """Why these doses have no curve; '' when they have one."""
   if len(at) < FEWEST:
     shown = ', '.join(map(number, at))
     return f'{len(at)} doses (A = {shown}); a floor, a ceiling and a slope need {FEWEST}'
-  given = [i for i, dose in enumerate(at) if dose]
-  span = f'from A = {number(at[0])} to {number(at[-1])}'
-  if rates[given].max() < FLOOR:
-    return (
-      f'all rates are at the floor (at most {rates[given].max():.2f}): smaller doses are needed'
-    )
-  if rates.min() > 1 - FLOOR:
-    return f'all rates are at the ceiling (at least {rates.min():.2f}): larger doses are needed'
-  fall = rates[0] - rates[-1]
-  if fall < settings.least_fall:
-    how = f'falls by {fall:.2f}' if fall >= 0 else f'rises by {-fall:.2f}'
-    return f'{span} the rate {how}; a curve needs a fall of {settings.least_fall:g}'
+  highest = max((r for r, dose in zip(rates, at, strict=True) if dose), key=lambda r: r.value)
+  if highest.value < FLOOR:
+    return f'all rates are at the floor (at most {say(highest)}): smaller doses are needed'
+  lowest = min(rates, key=lambda r: r.value)
+  if lowest.value > 1 - FLOOR:
+    return f'all rates are at the ceiling (at least {say(lowest)}): larger doses are needed'
+  fall = drawn.interval(samples[:, 0] - samples[:, -1])
+  least = drawn.settings.least_fall
+  if fall.value < least:
+    span = f'from A = {number(at[0])} to {number(at[-1])}'
+    return f'{span} the rate falls by {say(fall)}; a curve needs a fall of {least:g}'
   return ''
 
 

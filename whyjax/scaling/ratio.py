@@ -26,7 +26,7 @@ from whyjax.scaling import cells as tables
 from whyjax.scaling import dose_law, logistic
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.dose_law import DoseLaw
-from whyjax.scaling.estimate import Estimate, Finding, Refusal, factor, number
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, factor, number, say
 from whyjax.scaling.settings import Settings
 
 FEWEST = 3  # sizes, or doses, that a slope needs
@@ -38,7 +38,7 @@ class Ratio:
 
   Attributes:
     log_ratio: log10 of the tokens that the treatment needs over those that the control needs.
-    matched: the misaligned share at which.
+    matched: the misaligned share at which; None where it did not come to that.
     samples: [1 + 2 resamples] of log_ratio, the first the estimate; None without one.
   """
 
@@ -46,7 +46,7 @@ class Ratio:
   treatment: str
   control: str
   log_ratio: Finding
-  matched: float | None = None
+  matched: Estimate | None = None
   samples: np.ndarray | None = None
 
 
@@ -79,14 +79,14 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
       return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}')
     if law.fails:
       return refused(f'{law.arm}: {law.fails}')
-  rate, sides = _matched(control, settings)
-  if sides:
-    return refused(f'{control.arm} {sides} the matched rate of {rate[0]:.2f}', float(rate[0]))
+  rate, side = _matched(control, settings)
+  matched = drawn.interval(rate)
+  if side:
+    return refused(f'{control.arm} {side} the matched rate of {say(matched)}', matched)
   ours, theirs = (logistic.tokens_at(law.theta, rate) for law in (treatment, control))
   given = [dose for dose in treatment.doses if dose]
-  bound = _bound(ours, theirs, given, names, float(rate[0]), drawn)
-  if bound:
-    return refused(bound, float(rate[0]))
+  if bound := _bound(ours, theirs, given, names, matched, drawn):
+    return refused(bound, matched)
   margin = np.log(settings.reach)
   ends = [
     [np.log(min(d for d in law.doses if d)) - margin, np.log(law.doses[-1]) + margin]
@@ -95,13 +95,12 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
   samples = (np.clip(ours, *ends[0]) - np.clip(theirs, *ends[1])) / np.log(10)
   out = np.mean([(o < ends[0][0]) | (o > ends[0][1]) for o in ours[1:]])
   if out > (1 - settings.confidence) / 2:
-    why = (
-      f'in {out:.0%} of resamples {treatment.arm} comes to the matched rate of {rate[0]:.2f} more '
-      f'than {settings.reach:g} times outside of its doses: no interval'
+    return refused(
+      f'in {out:.0%} of resamples {treatment.arm} comes to the matched rate of {say(matched)} more '
+      f'than {settings.reach:g} times outside of its doses: no interval',
+      matched,
     )
-    return refused(why, float(rate[0]))
-  found = drawn.interval(samples)
-  return Ratio(at, *names, found, float(rate[0]), samples)
+  return Ratio(at, *names, drawn.interval(samples), matched, samples)
 
 
 def _title(treatment: str, control: str, place: tuple[int, int]) -> str:
@@ -122,7 +121,7 @@ def _matched(control: DoseLaw, settings: Settings) -> tuple[np.ndarray, str]:
   return rate, ''
 
 
-def _bound(ours, theirs, given, names, rate: float, drawn: Draws) -> str:
+def _bound(ours, theirs, given, names, matched: Estimate, drawn: Draws) -> str:
   """What the doses say where the treatment does not cross the matched rate within them; '' where it
   does."""
   ends = np.log([given[0], given[-1]])
@@ -135,7 +134,7 @@ def _bound(ours, theirs, given, names, rate: float, drawn: Draws) -> str:
   dose, side, than, wanted = words
   text = (
     f'a bound: {names[0]} is at its {dose} dose (A = {number(np.exp(end))}) {side} the rate of '
-    f'{rate:.2f} at which {names[1]} is matched'
+    f'{say(matched)} at which {names[1]} is matched'
   )
   reach = (end - theirs) / np.log(10)
   if np.isfinite(reach).all():

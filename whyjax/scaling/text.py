@@ -111,7 +111,7 @@ def _ratios(found: Laws) -> Iterator[str]:
     return
   yield 'Alignment tokens that one arm needs over those that another needs, at a matched rate'
   for r in found.ratios:
-    at = f' (at a rate of {r.matched:.2f})' if isinstance(r.log_ratio, Estimate) else ''
+    at = f' (at a rate of {say(r.matched)})' if isinstance(r.log_ratio, Estimate) else ''
     yield f'  {r.treatment} / {r.control}, {tables.place(r.place)}: {factor(r.log_ratio)}{at}'
   for pair, finding in found.slopes.items():
     yield f'  {" / ".join(pair)}, log10 of the ratio for every factor 10 of N: {say(finding)}'

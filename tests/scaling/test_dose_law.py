@@ -1,0 +1,251 @@
+"""Misaligned share against alignment tokens, and the ratio of tokens of two arms."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from benchmarks import law_coverage as simulated
+from whyjax.scaling import bootstrap, cells, dose_law, logistic, ratio
+from whyjax.scaling.estimate import Estimate, Refusal
+from whyjax.scaling.settings import Settings
+
+SETTINGS = Settings(resamples=100)
+NONE = (0.0, 0.0, 0.0)  # worlds all alike
+SHARP = {'sizes': (1e6,), 'items': 10**7, 'spread': NONE, 'slope': 0.0}
+
+
+def _laws(rows, settings=SETTINGS, arms=('why', 'what')):
+  """(draws, the law of each arm) at the one place of these rows."""
+  table = cells.from_rows(rows).rates
+  drawn = bootstrap.draws(table, settings)
+  own = [[c for c in table if c.arm in ('', arm)] for arm in arms]
+  return drawn, *(dose_law.fit(o, a, drawn, settings) for o, a in zip(own, arms, strict=True))
+
+
+def _ratio(rows, settings=SETTINGS):
+  drawn, why, what = _laws(rows, settings)
+  return ratio.ratio(why, what, drawn, settings)
+
+
+def _rates(rates_by_dose, worlds=4, items=200):
+  """Rows of one arm at one place with these rates, alike in all worlds."""
+  cell = {'parameters': 10**6, 'tokens': 10**6, 'seed': 0, 'items': items}
+  return [
+    cell | {'world': w, 'arm': 'what' if a else '', 'alignment_tokens': a, 'rate': r}
+    for w in range(worlds)
+    for a, r in rates_by_dose.items()
+  ]
+
+
+def test_the_jacobian_and_the_inverse_are_those_of_the_curve():
+  theta, x = np.array([0.1, 0.9, 9.0, 0.4]), np.array([-np.inf, 7.0, 9.5, 12.0])
+  steps = 1e-6 * np.eye(4)
+  numeric = [(logistic.curve(theta + s, x) - logistic.curve(theta - s, x)) / 2e-6 for s in steps]
+  np.testing.assert_allclose(logistic.jacobian(theta, x), np.stack(numeric, axis=-1), atol=1e-8)
+  np.testing.assert_allclose(logistic.curve(theta, x)[0], 0.9)
+  at = logistic.tokens_at(np.tile(theta, (3, 1)), np.array([0.5, 0.95, 0.05]))
+  np.testing.assert_allclose(at, [9.0, -np.inf, np.inf])
+
+
+def test_the_fit_is_that_of_l_bfgs_b():
+  x = np.array([-np.inf, *np.log(simulated.DOSES)])
+  truth = np.array([0.1, 0.9, np.log(2e4), 0.4])
+  rng = np.random.default_rng(0)
+  rates = np.clip(logistic.curve(truth, x) + rng.normal(0, 0.05, (3, 6)), 0, 1)
+  weights = np.full((3, 6), 50.0)
+  starts = logistic.starts(x, rates.mean(axis=0))
+  losses = [logistic.fit(x, rates, weights, np.tile(s, (3, 1)), 10.0)[1] for s in starts]
+  ends = (np.log(simulated.DOSES[0]) - np.log(10), np.log(simulated.DOSES[-1]) + np.log(10))
+  bounds = [(0, 1), (0, 1), ends, np.log(logistic.STEEPNESS)]
+
+  def others(i):
+    given = x, rates[i : i + 1], weights[i : i + 1]
+
+    def at(theta):
+      return logistic._loss(theta[None], *given)[0], -logistic._slope(theta[None], *given)[0][0]
+
+    return min(optimize.minimize(at, s, jac=True, bounds=bounds).fun for s in starts[::5])
+
+  np.testing.assert_allclose(np.min(losses, axis=0), [others(i) for i in range(3)], atol=2e-3)
+
+
+def test_rates_without_noise_give_curve_and_ratio_back():
+  rows = simulated.rates(0, **SHARP)
+  drawn, why, what = _laws(rows)
+  for name, truth in simulated.CURVE.items():
+    np.testing.assert_allclose(what.findings[name].value, truth, rtol=0.02)
+  found = ratio.ratio(why, what, drawn, SETTINGS)
+  np.testing.assert_allclose(found.log_ratio.value, simulated.SHIFT, atol=0.01)
+  [*_, full] = what.rates
+  smallest = what.rates[1]
+  matched = full.value + 0.1 * (smallest.value - full.value)
+  np.testing.assert_allclose(found.matched.value, matched, atol=0.005)
+
+
+@pytest.mark.parametrize('matched', [0.3, 0.5, 0.7])
+def test_a_ratio_of_shifted_curves_is_the_same_at_every_rate(matched):
+  settings = Settings(resamples=100, matched=matched)
+  found = _ratio(simulated.rates(0, **SHARP), settings)
+  assert found.matched == Estimate(matched, matched, matched)
+  np.testing.assert_allclose(found.log_ratio.value, simulated.SHIFT, atol=0.01)
+
+
+def test_worlds_that_differ_count_alike_however_many_items_they_were_asked():
+  """One world of four is asked fifty times as much; where worlds differ, it does not win."""
+  rows = [r for r in _rates({0: 0.8, 1000: 0.5}) if r['alignment_tokens']]
+  for row, rate in zip(rows, (0.2, 0.4, 0.6, 0.8), strict=True):
+    row['rate'] = rate
+  rows[0]['items'] = 10_000
+  group = cells.from_rows(rows).rates
+  [effective] = bootstrap.effective_items([group])
+  assert effective.max() < 1.1 * effective.min()
+  alike = [dataclasses.replace(c, rate=0.5) for c in group]
+  [effective] = bootstrap.effective_items([alike])
+  np.testing.assert_allclose(effective, [c.items for c in alike])
+
+
+def test_intervals_are_over_worlds_and_not_over_items():
+  """Ten times the items hardly narrow what worlds disagree about; many more worlds do."""
+
+  def width(**design):
+    found = _laws(simulated.rates(0, sizes=(1e6,), **design))[2].findings['midpoint']
+    return np.log(found.high / found.low)
+
+  base = width(worlds=5, items=100)
+  assert width(worlds=5, items=1000) > 0.7 * base
+  assert width(worlds=80, items=100) < 0.6 * base
+
+
+def test_what_moves_all_arms_of_a_world_alike_does_not_blur_their_ratio():
+  spreads = {'together': (1.0, 0.0, 0.0), 'apart': (0.0, 1.0, 0.0)}
+  widths = {}
+  for name, spread in spreads.items():
+    found = _ratio(simulated.rates(1, sizes=(1e6,), worlds=6, items=1000, spread=spread))
+    widths[name] = found.log_ratio.high - found.log_ratio.low
+  assert widths['together'] < 0.5 * widths['apart']
+
+
+def test_rates_of_zero_have_an_interval_too():
+  law = _laws(_rates({0: 0.9, 100: 0.6, 1000: 0.1, 10_000: 0.0, 100_000: 0.0}), arms=('what',))[1]
+  assert law.rates[-1].low == law.rates[-1].value == 0
+  assert 0 < law.rates[-1].high < 0.02
+
+
+@pytest.mark.parametrize(
+  'given, why',
+  [
+    (
+      {0: 0.9, 10: 0.5, 100: 0.1},
+      '3 doses (A = 0, 10, 100); a floor, a ceiling and a slope need 4',
+    ),
+    (
+      {0: 0.9, 10: 0.04, 100: 0.01, 1000: 0.02},
+      'all rates are at the floor (at most 0.04): smaller doses are needed',
+    ),
+    (
+      {0: 1.0, 10: 0.98, 100: 0.97, 1000: 0.96},
+      'all rates are at the ceiling (at least 0.96): larger doses are needed',
+    ),
+    (
+      {0: 0.5, 10: 0.5, 100: 0.48, 1000: 0.45},
+      'from A = 0 to 1,000 the rate falls by 0.05; a curve needs a fall of 0.1',
+    ),
+    (
+      {10: 0.5, 20: 0.5, 100: 0.6, 1000: 0.75},
+      'from A = 10 to 1,000 the rate falls by -0.25; a curve needs a fall of 0.1',
+    ),
+  ],
+)
+def test_doses_without_a_curve_keep_their_rates(given, why):
+  law = _laws(_rates(given), arms=('what',))[1]
+  [told] = {f.why for f in law.findings.values()}
+  assert re.sub(r' \[[^]]*\]', '', told) == why
+  assert ' [' in told or 'doses' in told.split(' (')[0], 'a number with its interval'
+  assert [f.value for f in law.rates] == pytest.approx(list(given.values()))
+  assert all(f.low < f.value < f.high for f in law.rates if f.value < 1)
+
+
+def test_too_few_worlds_give_no_number():
+  rows = simulated.rates(0, sizes=(1e6,), worlds=2)
+  _, why, _ = _laws(rows)
+  told = {f.why for f in (*why.findings.values(), *why.rates)}
+  assert told == {'2 worlds; an interval over worlds needs at least 3'}
+  assert isinstance(_ratio(rows).log_ratio, Refusal)
+  assert isinstance(_ratio(rows, Settings(resamples=100, least_worlds=2)).log_ratio, Estimate)
+
+
+def test_a_fall_before_the_first_dose_has_no_midpoint():
+  given = {0: 0.9, 1000: 0.35, 3000: 0.2, 10_000: 0.13, 30_000: 0.11}
+  law = _laws(_rates(given, items=10_000), arms=('what',))[1]
+  assert law.findings['midpoint'].why == 'it lies below the doses tried (A = 1,000 to 30,000)'
+  assert isinstance(law.findings['steepness'], Refusal)
+  assert law.findings['ceiling'].holds(0.9)
+
+
+@pytest.mark.parametrize(
+  'shift, told',
+  [
+    (
+      -2.5,
+      r'smallest dose .* below the rate of 0\.\d+ \[.* less than 1/5\d \[1/.*smaller doses are',
+    ),
+    (
+      0.9,
+      r'full dose .* above the rate of 0\.\d+ \[.* more than 1\.\d \[\d.*larger doses are needed',
+    ),
+  ],
+)
+def test_a_crossing_outside_of_the_doses_is_a_bound(shift, told):
+  found = _ratio(simulated.rates(0, sizes=(1e6,), shift=shift, spread=NONE, items=1000))
+  assert isinstance(found.log_ratio, Refusal)
+  assert found.samples is None
+  assert re.search(f'a bound: why is at its {told}', found.log_ratio.why)
+
+
+def test_a_matched_rate_off_the_control_is_refused():
+  for rate, told in ((0.95, 'already below'), (0.05, 'still above')):
+    found = _ratio(simulated.rates(0, **SHARP), Settings(resamples=100, matched=rate))
+    assert f'{told} the matched rate of {rate} [' in found.log_ratio.why
+
+
+def test_a_curve_that_misses_its_doses_predicts_nothing():
+  given = {0: 0.9, 100: 0.2, 1000: 0.8, 10_000: 0.15, 100_000: 0.6, 1_000_000: 0.1}
+  rows = _rates(given)
+  rng = np.random.default_rng(0)
+  for row in rows:
+    row['rate'] = float(np.clip(row['rate'] + rng.normal(0, 0.01), 0, 1))
+  drawn, law = _laws(rows, arms=('what',))
+  assert 'the curve misses its own doses by' in law.fails
+  assert law.fails in dose_law.predict(law, 500, drawn, SETTINGS).why
+
+
+def test_predictions_reach_ten_times_and_no_more():
+  drawn, _, what = _laws(simulated.rates(0, **SHARP))
+  theta = np.array([0.1, 0.9, np.log(2e4), np.log(1.5)])
+  truth = logistic.curve(theta, np.log([5e5]))[0]
+  np.testing.assert_allclose(dose_law.predict(what, 5e5, drawn, SETTINGS).value, truth, atol=0.01)
+  np.testing.assert_allclose(dose_law.predict(what, 0, drawn, SETTINGS).value, 0.9, atol=0.01)
+  for dose in (2e6, 50):
+    assert 'times beyond the doses tried' in dose_law.predict(what, dose, drawn, SETTINGS).why
+
+
+def test_advantages_stand_at_doses_that_both_have():
+  rows = simulated.rates(0, **SHARP)
+  rows = [r for r in rows if not (r['arm'] == 'why' and r['alignment_tokens'] > 5e4)]
+  drawn, why, what = _laws(rows)
+  found = ratio.advantages(why, what, drawn)
+  assert len(found) == 4
+  for a in found:
+    truth = [
+      logistic.curve(np.array([0.1, 0.9, np.log(2e4 * moved), np.log(1.5)]), np.log([a.dose]))[0]
+      for moved in (10**simulated.SHIFT, 1.0)
+    ]
+    np.testing.assert_allclose(a.difference.value, truth[0] - truth[1], atol=0.01)
+
+
+def test_equal_cells_give_equal_findings_in_any_order():
+  rows = simulated.rates(0, sizes=(1e6,), seeds=2)
+  assert _ratio(rows).log_ratio == _ratio(rows[::-1]).log_ratio

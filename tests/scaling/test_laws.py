@@ -1,0 +1,153 @@
+"""All laws of one table: what is told, what is refused, and that no number goes bare."""
+
+import json
+import math
+import re
+
+import pytest
+
+from benchmarks import law_coverage as simulated
+from whyjax.errors import UserError
+from whyjax.scaling import cells, forecast, laws, text
+from whyjax.scaling.estimate import Estimate
+from whyjax.scaling.forecast import Place
+from whyjax.scaling.settings import Settings
+
+SETTINGS = Settings(resamples=60, rests=(0.5, 0.9), exponents=(0.2, 0.6))
+PAIR = ('why', 'what')
+
+
+def _rows():
+  return simulated.losses(0) + simulated.rates(0)
+
+
+def _find(rows, **given):
+  return laws.find(cells.from_rows(rows), [PAIR], SETTINGS, **given)
+
+
+@pytest.fixture(scope='module')
+def found():
+  return _find(_rows(), about='agentic-tools, forced')
+
+
+def test_everything_that_the_table_allows_is_told(found):
+  told = text.text(found)
+  for line in (
+    'Scaling laws (agentic-tools, forced): 48 losses and 132 rates of 4 worlds. Brackets: 95%',
+    'Held-out loss, nats a token: L = E + A / N^a + B / D^b (N parameters, D tokens)',
+    '  g, of N_opt ~ C^g: b / (a + b) = ',
+    'Best size for a compute C (isoFLOP)',
+    '  N = 10,000,000, D = 30,000,000: ',
+    '  what, N = 100,000, D = 1,000,000',
+    '  why / what, N = 1,000,000, D = 1,000,000: 1/',
+    '  why / what, log10 of the ratio for every factor 10 of N: ',
+    '  why less what, at the largest dose, for every factor 10 of N: ',
+  ):
+    assert line in told
+  assert max(map(len, told.splitlines())) <= 100
+
+
+def test_every_record_has_an_interval_or_a_reason(found):
+  lines = laws.records(found)
+  json.dumps(lines, allow_nan=False)
+  assert len({(line['law'], line['what']) for line in lines}) == len(lines)
+  for line in lines:
+    if line['value'] is None:
+      assert line['why'] and line['low'] is None and line['high'] is None
+    else:
+      assert line['low'] <= line['value'] <= line['high'] and not line['why']
+
+
+def test_no_number_goes_without_its_interval(found):
+  """What is left of a line without its intervals ends where a value would begin."""
+  joined = re.sub(r'\n {4,}', ' ', text.text(found))
+  values = 0
+  for line in joined.splitlines()[1:]:
+    bare, count = re.subn(r'[+-]?[\d.,/e+%-]+ \[[^\]]+?, [^\]]+\]', '#', line)
+    values += count
+    if count:
+      assert re.search(r'(=|:) #( \(at a rate of #\)|; error #, inside the interval)?$', bare), line
+  printed = [
+    r for r in laws.records(found) if r['value'] is not None and 'rate at' not in r['what']
+  ]
+  matched = sum(r.samples is not None for r in found.ratios)
+  assert values == len(printed) + matched
+
+
+def test_equal_tables_give_equal_text(found):
+  again = _find(_rows()[::-1], about='agentic-tools, forced')
+  assert text.text(again) == text.text(found)
+
+
+def test_the_forecast_is_kept_before_the_largest_cells_are_looked_at(tmp_path):
+  """What was kept is what is compared, also when the largest cells have changed since."""
+  rows = simulated.losses(0)
+  keep = tmp_path / 'forecast.json'
+  first = _find(rows, keep=keep)
+  assert forecast.read(keep) == first.forecast
+  assert first.compared[0].error.holds(0)
+  for row in rows:
+    if row['parameters'] == 10_000_000 and row['tokens'] == 30_000_000:
+      row['loss'] *= 1.2
+  second = _find(rows, keep=keep)
+  assert second.forecast == first.forecast
+  assert not second.compared[0].error.holds(0)
+  assert 'OUTSIDE the interval' in ' '.join(text.text(second).split())
+
+
+def test_planned_cells_are_predicted_without_having_been_run():
+  wanted = [Place(2 * 10**7, 3 * 10**7, 3.6e15)]
+  found = _find(simulated.losses(0), planned=wanted)
+  assert [p for p in found.forecast.places] == wanted
+  assert isinstance(found.forecast.findings[0], Estimate)
+  assert found.compared[0].error.why == 'no result in the worlds of the forecast'
+
+
+@pytest.mark.parametrize('rows', [[], _rows()[:1], simulated.rates(0)[:1]], ids=str)
+def test_next_to_nothing_gives_reasons_and_no_number(rows):
+  found = _find(rows)
+  assert all(line['value'] is None for line in laws.records(found))
+  assert 'not estimated (' in text.text(found)
+
+
+def test_broken_grids_tell_what_cannot_be_estimated_and_why():
+  rows = [r for r in _rows() if r['tokens'] == 10**6 or r.get('arm')]
+  rows[0]['loss'] = math.nan
+  rows[1] |= {'loss': None, 'why': 'failed'}
+  rows += [rows[2], rows[3] | {'loss': 5.0}]
+  told = text.text(_find(rows))
+  for line in (
+    'B, b: not estimated (only one value of D (1,000,000))',
+    '1 left out (loss is nan): N = 100,000, D = 1,000,000, world 0, seed 0',
+    '1 left out (failed): N = 464,000, D = 1,000,000, world 0, seed 0',
+    '1 left out (the same row again)',
+    '3 left out (rows of the same replica disagree)',
+    'N = 100,000, D = 1,000,000: no result of world 0',
+  ):
+    assert line in ' '.join(told.split())
+
+
+def test_losses_alone_and_rates_alone_are_enough():
+  only_losses, only_rates = _find(simulated.losses(0)), _find(simulated.rates(0))
+  assert only_losses.loss.findings['a'].holds(0.3)
+  assert not only_losses.doses and 'Misaligned' not in text.text(only_losses)
+  assert only_rates.loss.formula == 'none'
+  assert isinstance(only_rates.slopes[PAIR], Estimate)
+
+
+def test_an_arm_that_is_not_there_is_named():
+  found = laws.find(cells.from_rows(simulated.rates(0)), [('why', 'filler')], SETTINGS)
+  assert {r.log_ratio.why for r in found.ratios} == {'no rates of filler'}
+  assert found.slopes['why', 'filler'].why == '0 sizes have it; a slope needs 3'
+
+
+def test_a_slope_needs_three_sizes_with_a_ratio():
+  found = _find(simulated.rates(0, sizes=(1e5, 1e7)))
+  assert found.slopes[PAIR].why == ('2 sizes have it (N = 100,000, 10,000,000); a slope needs 3')
+
+
+def test_a_kept_forecast_that_is_damaged_is_one_line(tmp_path):
+  keep = tmp_path / 'forecast.json'
+  keep.write_text('{')
+  with pytest.raises(UserError, match='is damaged'):
+    _find(simulated.losses(0), keep=keep)
