@@ -25,7 +25,7 @@ MAY_IMPORT = {
   'evals': {'world', 'corpus', 'model', 'training'},
   'study': {'world', 'corpus', 'model', 'training', 'evals', 'scaling', 'report'},
   'scaling': set(),
-  'report': set(),
+  'report': {'scaling'},
   'sweep': {'study', 'training'},
   'config': {'combinations'},
   'combinations': set(),

@@ -7,6 +7,7 @@ import io
 import itertools
 from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -151,8 +152,15 @@ def _label(ax: Axes, row: int, arm: str, theme: Theme) -> None:
   ax.annotate(about, (0, row), (-8, -1), fontsize=7.5, color=theme.faint, va='top', **place)
 
 
-def legend(figure: Figure, title: str, styles: Mapping[str, tuple[str, str]], theme: Theme) -> None:
-  """The title and what the colours and markers mean, above the panels."""
+def legend(
+  figure: Figure,
+  title: str,
+  styles: Mapping[str, tuple[str, str]],
+  theme: Theme,
+  columns: int | None = None,
+) -> None:
+  """The title and what the colours and markers mean, above the panels; in one line unless columns
+  are given."""
   handles = [
     Line2D([], [], color=color, marker=marker, label=label)
     for label, (color, marker) in styles.items()
@@ -163,7 +171,7 @@ def legend(figure: Figure, title: str, styles: Mapping[str, tuple[str, str]], th
     title_fontsize=10.5,
     alignment='left',
     loc='outside upper left',
-    ncols=len(handles),
+    ncols=columns or len(handles),
     frameon=False,
     fontsize=8.5,
     labelcolor=theme.ink,
@@ -218,6 +226,14 @@ def _law(parameters: Mapping[str, Mapping[str, float]], n: np.ndarray, tokens: f
   value = {name: p['value'] for name, p in parameters.items()}
   loss = value['E'] + value['A'] / n ** value['a']
   return loss + value['B'] / tokens ** value['b'] if 'B' in value else loss
+
+
+def svg(figure: Figure) -> bytes:
+  """The figure as an SVG file without a date and with names that do not change from run to run."""
+  buffer = io.BytesIO()
+  with matplotlib.rc_context({'svg.hashsalt': 'whyjax'}):
+    figure.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None})
+  return buffer.getvalue()
 
 
 def png(figure: Figure) -> bytes:

@@ -25,7 +25,6 @@ from whyjax.scaling.settings import Settings
 
 NAMES = ('floor', 'ceiling', 'midpoint', 'steepness')
 FEWEST = 4  # doses that four parameters need
-SAME_DOSE = 1.2  # the same dose comes to a few tokens more or less in another world
 FLOOR = 0.05  # rates that all lie so near to 0 or 1 are at the floor or ceiling
 
 
@@ -57,7 +56,7 @@ def doses(cells: Sequence[Cell], arm: str) -> list[list[Cell]]:
   the dose of 0."""
   none = [c for c in cells if c.alignment_tokens == 0]
   own = [c for c in cells if c.arm == arm and c.alignment_tokens > 0]
-  return [none] * bool(none) + tables.levels(own, SAME_DOSE, 'alignment_tokens')
+  return [none] * bool(none) + tables.levels(own, tables.SAME_DOSE, 'alignment_tokens')
 
 
 def tokens(group: Sequence[Cell]) -> float:

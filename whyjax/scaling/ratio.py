@@ -23,7 +23,7 @@ import dataclasses
 import numpy as np
 
 from whyjax.scaling import cells as tables
-from whyjax.scaling import dose_law, logistic
+from whyjax.scaling import logistic
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.dose_law import DoseLaw
 from whyjax.scaling.estimate import Estimate, Finding, Refusal, factor, number, say
@@ -177,7 +177,7 @@ def advantages(treatment: DoseLaw, control: DoseLaw, drawn: Draws) -> list[Advan
     return found
   for i, dose in enumerate(treatment.doses):
     for j, other in enumerate(control.doses):
-      near = dose and other and max(dose / other, other / dose) <= dose_law.SAME_DOSE
+      near = dose and other and max(dose / other, other / dose) <= tables.SAME_DOSE
       if near:
         samples = treatment.samples[:, i] - control.samples[:, j]
         pair = treatment.arm, control.arm

@@ -1,0 +1,118 @@
+"""Figures of scaling laws show estimates with their intervals, and nothing that was refused."""
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from benchmarks import law_coverage as simulated
+from whyjax.report import figures, law_arms, law_losses, law_style
+from whyjax.report import laws as drawn
+from whyjax.scaling import cells, laws
+from whyjax.scaling.estimate import Estimate
+from whyjax.scaling.settings import Settings
+
+SETTINGS = Settings(resamples=60, rests=(0.5, 0.9), exponents=(0.2, 0.6))
+PLACES = simulated.isoflop_places()
+
+
+@pytest.fixture(scope='module')
+def found():
+  rows = simulated.losses(0, places=PLACES) + simulated.rates(0)
+  return laws.find(cells.from_rows(rows), [('why', 'what')], SETTINGS)
+
+
+def _bars(ax):
+  """The (low, high) of every vertical error bar of a panel."""
+  segments = [
+    segment for c in ax.collections if hasattr(c, 'get_segments') for segment in c.get_segments()
+  ]
+  return {(round(s[0][1], 6), round(s[1][1], 6)) for s in segments}
+
+
+def _ends(*estimates):
+  return {(round(e.low, 6), round(e.high, 6)) for e in estimates}
+
+
+def test_every_figure_is_written_as_png_and_as_svg(found, tmp_path):
+  paths = drawn.save(found, tmp_path)
+  names = ['loss', 'isoflop', 'misalignment', 'doses', 'advantage', 'ratio']
+  assert [p.name for p in paths] == [f'law-{n}.{kind}' for n in names for kind in ('png', 'svg')]
+  assert sorted(tmp_path.iterdir()) == sorted(paths), 'no file is left half written'
+  for path in paths:
+    if path.suffix == '.svg':
+      assert ElementTree.parse(path).getroot().tag.endswith('svg')
+    else:
+      assert path.read_bytes().startswith(b'\x89PNG')
+  again = drawn.drawings(found)['ratio'](figures.LIGHT)
+  assert figures.svg(again) == (tmp_path / 'law-ratio.svg').read_bytes()
+  assert figures.png(again) == (tmp_path / 'law-ratio.png').read_bytes()
+
+
+def test_nothing_is_drawn_of_what_was_refused():
+  rows = simulated.rates(0, worlds=2)
+  refused = laws.find(cells.from_rows(rows), [('why', 'what')], SETTINGS)
+  assert drawn.drawings(refused) == {}
+  only_losses = laws.find(cells.from_rows(simulated.losses(0)), (), SETTINGS)
+  assert list(drawn.drawings(only_losses)) == ['loss']
+
+
+def test_the_loss_shows_the_law_and_what_was_predicted(found):
+  (ax,) = law_losses.loss(found).axes
+  predicted = [f for f in found.forecast.findings if isinstance(f, Estimate)]
+  assert len(predicted) == 5 and _ends(*predicted) <= _bars(ax)
+
+
+def test_a_law_that_was_refused_leaves_points_alone():
+  rows = simulated.losses(0, places=[(1e5, 1e6), (1e6, 1e6)])
+  refused = laws.find(cells.from_rows(rows), (), SETTINGS)
+  (ax,) = law_losses.loss(refused).axes
+  assert all(line.get_linestyle() == 'None' for line in ax.lines)
+  assert law_losses.loss(refused).legends[0].get_title().get_text().endswith('no law')
+
+
+def test_minima_stand_where_they_were_found(found):
+  left, right = law_losses.isoflop(found).axes
+  best = [level.best for level in found.isoflop.levels]
+  assert _ends(*best) <= _bars(right)
+  drawn_bars = {tuple(np.round(line.get_xdata(), 3)) for line in left.lines}
+  assert {(round(e.low, 3), round(e.high, 3)) for e in best} <= drawn_bars
+
+
+def test_arms_are_drawn_with_their_intervals(found):
+  (ax,) = law_arms.misalignment(found).axes
+  assert _ends(*(law.rates[-1] for law in found.doses)) <= _bars(ax)
+  for panel, place in zip(
+    law_arms.doses(found).axes, ((n, 10**6) for n in (10**5, 10**6, 10**7)), strict=True
+  ):
+    own = [law for law in found.doses if law.place == place]
+    assert _ends(*(rate for law in own for rate in law.rates)) <= _bars(panel)
+
+
+def test_differences_and_ratios_are_drawn_with_their_intervals(found):
+  for ax in law_arms.advantage(found).axes:
+    assert _ends(*(a.difference for a in found.advantages)) <= _bars(ax)
+  (ax,) = law_arms.ratio(found).axes
+  powers = [
+    Estimate(*(10.0**v for v in (r.log_ratio.value, r.log_ratio.low, r.log_ratio.high)))
+    for r in found.ratios
+  ]
+  assert _ends(*powers) <= _bars(ax)
+
+
+@pytest.mark.parametrize('theme', [figures.LIGHT, figures.DARK], ids=['light', 'dark'])
+def test_shades_differ_in_lightness_and_stand_out_from_the_paper(theme):
+  def lightness(colour):
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+  found = [lightness(colour) for colour, _ in law_style.shades(range(6), theme).values()]
+  assert np.all(np.diff(found) > 0.02), 'who sees no colours sees an order'
+  assert min(abs(np.array(found) - lightness(theme.paper))) > 0.15
+
+
+def test_counts_are_written_for_people():
+  assert [law_style.count(v) for v in (0.25, 7, 997, 999.9, 63_246, 6.32456e6, 2e9)] == [
+    '0.25', '7', '997', '1k', '63.2k', '6.32M', '2G',
+  ]  # fmt: skip
+  assert law_style.flops(1.04e13) == '1e13'

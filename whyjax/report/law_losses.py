@@ -1,0 +1,127 @@
+"""The laws of the loss as figures: against compute, and the best size for a compute."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+import numpy as np
+
+from whyjax.report import figures, law_style
+from whyjax.report.figures import LIGHT, Theme
+from whyjax.report.law_style import BAR
+from whyjax.scaling import cells as tables
+from whyjax.scaling.estimate import Estimate
+from whyjax.scaling.isoflop import Level
+from whyjax.scaling.laws import Laws
+
+
+def loss(found: Laws, theme: Theme = LIGHT) -> Figure:
+  """Held-out loss against compute: a size a shade, with the law and its band, and beside the cells
+  that were held out what was predicted of them."""
+  figure, ((ax,),) = figures.grid(1, 1, (7.6, 4.9), theme)
+  by_size = tables.groups(found.table.losses, lambda c: c.parameters)
+  looks = law_style.shades(list(by_size), theme)
+  for size, own in by_size.items():
+    colour, marker = looks[size]
+    _law_line(ax, found, own, colour)
+    for same in tables.groups(own, lambda c: c.place).values():
+      mean, error = _mean(same)
+      x = np.mean([c.compute for c in same])
+      bar = [[2 * error * mean]] * 2
+      ax.errorbar(x, mean, yerr=bar, color=colour, marker=marker, zorder=3, **BAR)
+  predicted = [
+    (place, f)
+    for place, f in zip(found.forecast.places, found.forecast.findings, strict=True)
+    if isinstance(f, Estimate)
+  ]
+  for i, (place, f) in enumerate(predicted):
+    colour = looks.get(place.parameters, (theme.ink, ''))[0]
+    ends = [[f.value - f.low], [f.high - f.value]]
+    ax.errorbar(
+      place.compute * 1.13 * 1.1**i, f.value, yerr=ends, color=colour, marker='_', zorder=4,
+      **BAR | {'capsize': 3.5, 'markersize': 8, 'linewidth': 1.1},
+    )  # fmt: skip
+  law_style.log_x(ax, 'C, FLOPs of pretraining', theme)
+  law_style.log_losses(ax, 'L, held-out loss in nats a token', theme)
+  styles = {f'N = {law_style.count(size)}': look for size, look in looks.items()}
+  if predicted:
+    styles['predicted before it was seen'] = (theme.ink, '_')
+  title = 'Held-out loss: mean ± 2 standard errors over worlds'
+  title += f'; lines: L = {found.loss.formula}' if found.loss.fit else '; no law'
+  figures.legend(figure, title, styles, theme, columns=4)
+  return figure
+
+
+def _mean(cells: Sequence[tables.Cell]) -> tuple[float, float]:
+  """(geometric mean of the loss over worlds, its standard error as a share of it)."""
+  logs = [
+    np.mean(np.log([c.loss for c in own]))
+    for own in tables.groups(cells, lambda c: c.world).values()
+  ]
+  error = np.std(logs, ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else 0.0
+  return float(np.exp(np.mean(logs))), float(error)
+
+
+def _law_line(ax: Axes, found: Laws, cells: Sequence[tables.Cell], colour: str) -> None:
+  """The law at one size over the budgets that it was fitted to, with its band."""
+  fit, known = found.loss.fit, {c.place for c in found.loss.cells}
+  budgets = np.array(sorted({(c.tokens, c.compute) for c in cells if c.place in known}))
+  if fit is None or len(budgets) < 2:
+    return
+  tokens = np.geomspace(*budgets[[0, -1], 0], 60)
+  # Attention makes compute not quite proportional to tokens.
+  compute = np.exp(np.interp(np.log(tokens), *np.log(budgets).T))
+  columns = {'parameters': np.full(60, cells[0].parameters), 'tokens': tokens}
+  value, samples = fit.log_loss(np.stack([columns[axis] for axis in fit.axes], axis=1))
+  tails = [(1 - found.settings.confidence) / 2, (1 + found.settings.confidence) / 2]
+  low, high = np.exp(np.quantile(samples, tails, axis=0))
+  ax.fill_between(compute, low, high, color=colour, alpha=0.2, linewidth=0)
+  ax.plot(compute, np.exp(value), color=colour, linewidth=1.5)
+
+
+def isoflop(found: Laws, theme: Theme = LIGHT) -> Figure:
+  """Loss against size at each compute, with the minima; and the best size against compute."""
+  figure, (axes,) = figures.grid(1, 2, (9.8, 4.5), theme)
+  levels = found.isoflop.levels
+  looks = law_style.shades([level.compute for level in levels], theme)
+  for level in levels:
+    _level(axes, level, looks[level.compute], theme)
+  growth = found.isoflop.exponent
+  standing = [level for level in levels if isinstance(level.best, Estimate)]
+  grows = 'The minimum against compute C'
+  if isinstance(growth, Estimate):
+    x = np.log([level.compute for level in standing])
+    y = np.log([level.best.value for level in standing])
+    ends = x[[0, -1]]
+    line = np.exp(y.mean() + growth.value * (ends - x.mean()))
+    axes[1].plot(np.exp(ends), line, color=theme.faint, linewidth=1.2, zorder=1)
+    grows = f'The minimum: N ~ C^g, g = {law_style.said(growth)}'
+  law_style.log_x(axes[0], 'N, parameters', theme)
+  law_style.log_losses(axes[0], 'held-out loss in nats a token', theme)
+  law_style.log_x(axes[1], 'C, FLOPs of pretraining', theme)
+  law_style.log_counts(axes[1], 'N at the minimum', theme)
+  axes[1].margins(0.1)
+  law_style.title(axes[0], 'Loss at equal compute; bars: where the minimum lies', theme)
+  law_style.title(axes[1], grows, theme)
+  styles = {f'C = {law_style.flops(at)}': look for at, look in looks.items()}
+  title = f'The best size for a compute: {law_style.percent(found)} intervals'
+  figures.legend(figure, title, styles, theme, columns=6)
+  return figure
+
+
+def _level(axes: Sequence[Axes], level: Level, look: law_style.Look, theme: Theme) -> None:
+  """One level: its losses and curve, and its minimum where it stands."""
+  colour, marker = look
+  axes[0].plot(level.sizes, level.losses, color=colour, marker=marker, ms=5, ls='none', zorder=3)
+  if not level.curve:
+    return
+
+  def curve(n):
+    return np.exp(np.polyval(level.curve[::-1], np.log(n) - level.centre))
+
+  n = np.geomspace(level.sizes[0], level.sizes[-1], 100)
+  axes[0].plot(n, curve(n), color=colour, linewidth=1.5)
+  if isinstance(level.best, Estimate):
+    at = curve(level.best.value)
+    axes[0].plot([level.best.low, level.best.high], [at, at], color=theme.ink, lw=2.6, zorder=4)
+    law_style.points(axes[1], [(level.compute, level.best)], look)
