@@ -153,7 +153,7 @@ def of_rates(rows: Sequence[Row], shift: float, slope: float, settings: Settings
   """Curves of the control, ratios of the two arms, and how the ratio moves with size."""
   table = cells.from_rows(rows).rates
   drawn = bootstrap.draws(table, settings)
-  samples = {}
+  ratios = []
   for place, own in cells.groups(table, lambda c: c.place).items():
     why, what = (
       dose_law.fit([c for c in own if c.arm in ('', arm)], arm, drawn, settings)
@@ -164,8 +164,8 @@ def of_rates(rows: Sequence[Row], shift: float, slope: float, settings: Settings
     found = ratio.ratio(why, what, drawn, settings)
     yield 'log10 ratio', shift + slope * (np.log10(place[0]) - 6), found.log_ratio
     if found.samples is not None:
-      samples[place] = found.samples
-  yield 'slope of it in log10 N', slope, ratio.by_size(samples, 'ratio', drawn)
+      ratios.append(found)
+  yield 'slope of it in log10 N', slope, ratio.by_size(ratios, 'ratio', drawn)
 
 
 def chinchilla(path: Path = CHINCHILLA) -> list[Row]:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 
 from benchmarks import law_coverage as simulated
@@ -138,12 +139,29 @@ def test_losses_alone_and_rates_alone_are_enough():
 def test_an_arm_that_is_not_there_is_named():
   found = laws.find(cells.from_rows(simulated.rates(0)), [('why', 'filler')], SETTINGS)
   assert {r.log_ratio.why for r in found.ratios} == {'no rates of filler'}
-  assert found.slopes['why', 'filler'].why == '0 sizes have it; a slope needs 3'
+  assert found.slopes['why', 'filler'].why == '0 of the 3 sizes that a slope needs have it'
+
+
+def test_arms_are_compared_in_the_worlds_that_both_have():
+  """Of seven worlds one arm lacks two: as if the other had lacked them too."""
+  rows = simulated.rates(0, sizes=(1e6,), worlds=7)
+  lacking = [r for r in rows if not (r['arm'] == 'what' and r['world'] > 4)]
+  both = [r for r in rows if r['world'] <= 4]
+  one, other = (_find(r) for r in (lacking, both))
+  assert one.ratios[0].worlds == other.ratios[0].worlds == 5
+  np.testing.assert_allclose(one.ratios[0].log_ratio.value, other.ratios[0].log_ratio.value)
+  np.testing.assert_allclose(
+    [a.difference.value for a in one.advantages], [a.difference.value for a in other.advantages]
+  )
+  assert len(next(law for law in one.doses if law.arm == 'why').worlds) == 7
+  assert re.search(r'what, A = \d+: no result of world 5, 6\n', text.text(one))
 
 
 def test_a_slope_needs_three_sizes_with_a_ratio():
   found = _find(simulated.rates(0, sizes=(1e5, 1e7)))
-  assert found.slopes[PAIR].why == ('2 sizes have it (N = 100,000, 10,000,000); a slope needs 3')
+  assert found.slopes[PAIR].why == (
+    '2 of the 3 sizes that a slope needs have it (N = 100,000, 10,000,000)'
+  )
 
 
 def test_a_kept_forecast_that_is_damaged_is_one_line(tmp_path):

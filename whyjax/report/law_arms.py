@@ -76,7 +76,8 @@ def _dose_curve(
     return
   x = np.log(np.geomspace(min(d for d in law.doses if d), law.doses[-1], 80))
   curves = logistic.curve(law.theta, x)
-  ends = [found.draws.interval(column) for column in curves.T]
+  drawn = found.draws.among(len(law.worlds))
+  ends = [drawn.interval(column) for column in curves.T]
   low, high = np.clip([[e.low for e in ends], [e.high for e in ends]], 0, 1)
   ax.fill_between(np.exp(x), low, high, color=look[0], alpha=0.15, linewidth=0)
   ax.plot(np.exp(x), curves[0], color=look[0], linewidth=1.5)
@@ -175,7 +176,8 @@ def _slope_line(ax: Axes, ratios: Sequence[Ratio], found: Laws, colour: str) -> 
   slope = away @ y / (away @ away)
   at = np.linspace(x.min(), x.max(), 40)
   lines = y.mean(axis=0) + (at[:, None] - x.mean()) * slope
-  ends = [found.draws.interval(line) for line in lines]
+  drawn = found.draws.among(min(r.worlds for r in ratios))
+  ends = [drawn.interval(line) for line in lines]
   low, high = (10.0 ** np.array([getattr(e, side) for e in ends]) for side in ('low', 'high'))
   ax.fill_between(10**at, low, high, color=colour, alpha=0.13, linewidth=0)
   ax.plot(10**at, 10 ** lines[:, 0], color=colour, linewidth=1.3)

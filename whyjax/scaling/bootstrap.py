@@ -41,6 +41,10 @@ class Draws:
   stretch: float
   settings: Settings
 
+  def among(self, worlds: int) -> 'Draws':
+    """The same, for what so many worlds say and no more."""
+    return dataclasses.replace(self, stretch=_stretch(worlds, self.settings))
+
   def interval(self, samples: np.ndarray) -> Estimate:
     """The estimate of samples as `rates` orders them: as is, over worlds, below worlds."""
     count, confidence = self.settings.resamples, self.settings.confidence
@@ -61,9 +65,11 @@ def draws(cells: Sequence[Cell], settings: Settings) -> Draws:
     of_seed *= len(seeds) / of_seed.sum(axis=0)
     for seed, own in zip(seeds, of_seed, strict=True):
       over[world, seed], below[world, seed] = of_world, own
-  count = len(worlds)
-  stretch = student(count - 1, settings.confidence) * np.sqrt((count + 1) / (count - 1))
-  return Draws(tuple(worlds), over, below, float(stretch), settings)
+  return Draws(tuple(worlds), over, below, _stretch(len(worlds), settings), settings)
+
+
+def _stretch(worlds: int, settings: Settings) -> float:
+  return float(student(worlds - 1, settings.confidence) * np.sqrt((worlds + 1) / (worlds - 1)))
 
 
 def rates(

@@ -33,6 +33,7 @@ class DoseLaw:
   """One arm at one place of the grid of pretraining.
 
   Attributes:
+    worlds: ascending.
     findings: of NAMES.
     doses: tokens (geometric mean over worlds), ascending.
     rates: at each.
@@ -43,6 +44,7 @@ class DoseLaw:
 
   arm: str
   place: tuple[int, int]
+  worlds: tuple[int, ...]
   findings: dict[str, Finding]
   doses: tuple[float, ...]
   rates: tuple[Finding, ...]
@@ -72,23 +74,24 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
     cells: of one place, with rates; of other arms those without alignment tokens.
     drawn: weights of their replicas; None where there are too few worlds for any.
   """
-  cells = sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica))
-  groups = doses(cells, arm)
-  at = tuple(tokens(g) for g in groups)
   place = cells[0].place
-  worlds = {c.world for g in groups for c in g if c.arm == arm}
+  worlds = {c.world for c in cells if c.arm == arm}
+  cells = [c for c in cells if c.world in worlds]
+  groups = doses(sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica)), arm)
+  at = tuple(tokens(g) for g in groups)
   if drawn is None or len(worlds) < settings.least_worlds:
     why = (
       f'{len(worlds)} world{"s" * (len(worlds) != 1)}; an interval over worlds needs at least '
       f'{settings.least_worlds}'
     )
     rates = tuple(Refusal(_rate_at(t), why) for t in at)
-    return DoseLaw(arm, place, _all(why), at, rates, np.empty((0, len(at))))
+    return DoseLaw(arm, place, tuple(sorted(worlds)), _all(why), at, rates, np.empty((0, len(at))))
+  drawn = drawn.among(len(worlds))
   effective = bootstrap.effective_items(groups)
   samples, weights = _resample(groups, effective, drawn)
   rates = tuple(_clipped(drawn.interval(s)) for s in samples.T)
   if why := _no_curve(at, rates, samples, drawn):
-    return DoseLaw(arm, place, _all(why), at, rates, samples)
+    return DoseLaw(arm, place, tuple(sorted(worlds)), _all(why), at, rates, samples)
   x = np.log(np.array(at), where=np.array(at) > 0, out=np.full(len(at), -np.inf))
   begin = logistic.starts(x, samples[0])
   as_is = [np.broadcast_to(own[0], (len(begin), len(at))) for own in (samples, weights)]
@@ -99,7 +102,7 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   theta = np.concatenate([best[None], resampled])
   fails = _check(groups, x, best, settings)
   findings = _findings(theta, at, drawn, settings)
-  return DoseLaw(arm, place, findings, at, rates, samples, theta, fails)
+  return DoseLaw(arm, place, tuple(sorted(worlds)), findings, at, rates, samples, theta, fails)
 
 
 def _rate_at(dose: float) -> str:
@@ -212,4 +215,4 @@ def predict(law: DoseLaw, dose: float, drawn: Draws, settings: Settings) -> Find
       f'{number(given[-1])}); predictions reach {settings.reach:g} times',
     )
   rates = logistic.curve(law.theta, np.log([dose]) if dose else np.array([-np.inf]))[:, 0]
-  return _clipped(drawn.interval(rates))
+  return _clipped(drawn.among(len(law.worlds)).interval(rates))

@@ -75,6 +75,8 @@ def number(value: float, digits: int = 3) -> str:
     place = 10 ** (math.floor(math.log10(abs(value))) + 1 - digits)
     if place >= 1:
       return f'{round(value / place) * place:,}'
+    if abs(value) >= 1000:
+      return f'{value:,.0f}'
   return f'{value:.{digits}g}'
 
 

@@ -246,7 +246,8 @@ def _exponent(minima: Sequence[tuple[Level, np.ndarray]], settings: Settings) ->
   standing = [(l, drawn) for l, drawn in minima if isinstance(l.best, Estimate)]
   if len(standing) < LEVELS:
     return Refusal(
-      EXPONENT, f'{len(standing)} levels of compute have a minimum; a slope needs {LEVELS}'
+      EXPONENT,
+      f'{len(standing)} of the {LEVELS} levels of compute that a slope needs have a minimum',
     )
   x = np.log([l.compute for l, _ in standing])
   best = np.log([l.best.value for l, _ in standing])

@@ -84,7 +84,7 @@ def find(
   if len({c.world for c in rates}) >= settings.least_worlds:
     drawn = bootstrap.draws(rates, settings)
   doses = _dose_laws(rates, drawn, settings)
-  found = _pairs(doses, list(pairs), drawn, settings)
+  found = _pairs(rates, doses, list(pairs), drawn, settings)
   return Laws(
     about,
     settings,
@@ -120,35 +120,53 @@ def _dose_laws(rates, drawn: Draws | None, settings: Settings) -> dict[tuple, Do
   """By place and arm."""
   found = {}
   for place, own in tables.groups(rates, lambda c: c.place).items():
-    for arm in sorted({c.arm for c in own if c.arm and c.alignment_tokens}):
-      usable = [c for c in own if c.arm == arm or c.alignment_tokens == 0]
-      found[place, arm] = dose_law.fit(usable, arm, drawn, settings)
+    for arm in sorted({c.arm for c in own if c.alignment_tokens}):
+      found[place, arm] = _dose_law(own, arm, drawn, settings)
   return found
 
 
-def _pairs(doses, pairs: Sequence[Pair], drawn: Draws | None, settings: Settings):
+def _dose_law(cells, arm: str, drawn: Draws | None, settings: Settings) -> DoseLaw:
+  """Of the cells of one place."""
+  usable = [c for c in cells if c.arm == arm or c.alignment_tokens == 0]
+  return dose_law.fit(usable, arm, drawn, settings)
+
+
+def _compared(pair: Pair, place, rates, doses, drawn, settings: Settings) -> list[DoseLaw]:
+  """The laws of both arms at a place, in the worlds that both were run in."""
+  laws = [doses[place, arm] for arm in pair]
+  common = set(laws[0].worlds) & set(laws[1].worlds)
+  if len(common) == len(laws[0].worlds) == len(laws[1].worlds) or not common:
+    return laws
+  cells = [c for c in rates if c.place == place and c.world in common]
+  return [_dose_law(cells, arm, drawn, settings) for arm in pair]
+
+
+def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: Settings):
   """(ratios, slopes, advantages, advantage_slopes) of Laws."""
   ratios, slopes, advantages, advantage_slopes = [], {}, [], {}
-  places = sorted({place for place, _ in doses})
   for pair in pairs:
-    own, largest = [], {}
     title = ' / '.join(pair)
-    for place in places:
-      laws = [doses.get((place, arm)) for arm in pair]
-      what = f'{title}, {tables.place(place)}'
-      if None in laws or drawn is None:
-        absent = [arm for arm, law in zip(pair, laws, strict=True) if law is None]
-        why = f'no rates of {" and ".join(absent)}' if absent else laws[0].findings['midpoint'].why
-        own.append(Ratio(place, *pair, Refusal(what, why)))
+    own, largest = [], []
+    for place in sorted({place for place, _ in doses}):
+      absent = [arm for arm in pair if (place, arm) not in doses]
+      if absent or drawn is None:
+        why = f'no rates of {" and ".join(absent)}'
+        if not absent:
+          why = doses[place, pair[0]].findings['midpoint'].why
+        refusal = Refusal(f'{title}, {tables.place(place)}', why)
+        own.append(Ratio(place, *pair, 0, refusal))
         continue
+      laws = _compared(pair, place, rates, doses, drawn, settings)
       own.append(ratio.ratio(*laws, drawn, settings))
       if better := ratio.advantages(*laws, drawn):
         advantages += better
-        largest[place] = better[-1].samples
-        advantage_slopes[pair, place] = ratio.by_dose(better, f'advantage of {what}', drawn)
+        largest.append(better[-1])
+        what = f'advantage of {title}, {tables.place(place)}'
+        advantage_slopes[pair, place] = ratio.by_dose(better, what, drawn)
     ratios += own
-    standing = {r.place: r.samples for r in own if r.samples is not None}
-    slopes[pair] = ratio.by_size(standing, f'log10 ratio of {title}', drawn)
+    slopes[pair] = ratio.by_size(
+      [r for r in own if r.samples is not None], f'log10 ratio of {title}', drawn
+    )
     advantage_slopes[pair, None] = ratio.by_size(largest, f'advantage of {title}', drawn)
   return tuple(ratios), slopes, tuple(advantages), advantage_slopes
 

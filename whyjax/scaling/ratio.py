@@ -17,7 +17,7 @@ sizes. Where worlds differ much in where they fall, the mean curve is flatter th
 arms.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -37,6 +37,7 @@ class Ratio:
   """Two arms at one place of the grid.
 
   Attributes:
+    worlds: how many.
     log_ratio: log10 of the tokens that the treatment needs over those that the control needs.
     matched: the misaligned share at which; None where it did not come to that.
     samples: [1 + 2 resamples] of log_ratio, the first the estimate; None without one.
@@ -45,6 +46,7 @@ class Ratio:
   place: tuple[int, int]
   treatment: str
   control: str
+  worlds: int
   log_ratio: Finding
   matched: Estimate | None = None
   samples: np.ndarray | None = None
@@ -55,6 +57,7 @@ class Advantage:
   """Treatment less control at one dose of one place: negative where the treatment misaligns less.
 
   Attributes:
+    worlds: how many.
     samples: [1 + 2 resamples] of the difference.
   """
 
@@ -62,23 +65,27 @@ class Advantage:
   treatment: str
   control: str
   dose: float
+  worlds: int
   difference: Estimate
   samples: np.ndarray
 
 
 def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings) -> Ratio:
-  """The ratio of two arms at one place, or why there is none, with what the doses say all the
-  same."""
-  at, names = control.place, (treatment.arm, control.arm)
+  """The ratio of two arms in the same worlds at one place, or why there is none, with what the
+  doses say all the same."""
+  at, names, worlds = control.place, (treatment.arm, control.arm), len(control.worlds)
 
   def refused(why, matched=None):
-    return Ratio(at, *names, Refusal(_title(*names, at), why), matched)
+    return Ratio(at, *names, worlds, Refusal(_title(*names, at), why), matched)
 
+  if treatment.worlds != control.worlds:
+    return refused('the arms are not of the same worlds')
   for law in (control, treatment):
     if law.theta is None:
       return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}')
     if law.fails:
       return refused(f'{law.arm}: {law.fails}')
+  drawn = drawn.among(worlds)
   rate, side = _matched(control, settings)
   matched = drawn.interval(rate)
   if side:
@@ -100,7 +107,7 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
       f'than {settings.reach:g} times outside of its doses: no interval',
       matched,
     )
-  return Ratio(at, *names, drawn.interval(samples), matched, samples)
+  return Ratio(at, *names, worlds, drawn.interval(samples), matched, samples)
 
 
 def _title(treatment: str, control: str, place: tuple[int, int]) -> str:
@@ -143,44 +150,45 @@ def _bound(ours, theirs, given, names, matched: Estimate, drawn: Draws) -> str:
   return f'{text}; {wanted} doses are needed'
 
 
-def by_size(samples: Mapping[tuple[int, int], np.ndarray], title: str, drawn: Draws) -> Finding:
-  """How something moves with log10 N: the least-squares slope over the places that have it.
-
-  Args:
-    samples: by place, [1 + 2 resamples].
-  """
-  sizes = sorted({place[0] for place in samples})
+def by_size(found: Sequence[Ratio | Advantage], title: str, drawn: Draws) -> Finding:
+  """How something moves with log10 N: the least-squares slope over the places that have it."""
+  sizes = sorted({f.place[0] for f in found})
   what = f'{title}, slope in log10 N'
   if len(sizes) < FEWEST:
     shown = f' (N = {", ".join(map(number, sizes))})' if sizes else ''
-    return Refusal(what, f'{len(sizes)} sizes have it{shown}; a slope needs {FEWEST}')
-  return _slope(np.log10([place[0] for place in samples]), samples.values(), drawn)
+    return Refusal(what, f'{len(sizes)} of the {FEWEST} sizes that a slope needs have it{shown}')
+  return _slope(np.log10([f.place[0] for f in found]), found, drawn)
 
 
 def by_dose(found: Sequence[Advantage], title: str, drawn: Draws) -> Finding:
   """How the advantage at one place moves with log10 A: the least-squares slope over its doses."""
   what = f'{title}, slope in log10 A'
   if len(found) < FEWEST:
-    return Refusal(what, f'{len(found)} doses that both arms have; a slope needs {FEWEST}')
-  return _slope(np.log10([a.dose for a in found]), [a.samples for a in found], drawn)
+    return Refusal(what, f'both arms have {len(found)} of the {FEWEST} doses that a slope needs')
+  return _slope(np.log10([a.dose for a in found]), found, drawn)
 
 
-def _slope(x: np.ndarray, samples: Iterable[np.ndarray], drawn: Draws) -> Estimate:
+def _slope(x: np.ndarray, found: Sequence[Ratio | Advantage], drawn: Draws) -> Estimate:
   x = x - x.mean()
-  return drawn.interval(x @ np.array(list(samples)) / (x @ x))
+  samples = np.array([f.samples for f in found])
+  return drawn.among(min(f.worlds for f in found)).interval(x @ samples / (x @ x))
 
 
 def advantages(treatment: DoseLaw, control: DoseLaw, drawn: Draws) -> list[Advantage]:
-  """Treatment less control at every dose that both have, smallest first."""
+  """Treatment less control at every dose that both have, smallest first; in the same worlds."""
   found = []
-  if not len(treatment.samples) or not len(control.samples):
+  if not len(treatment.samples) or treatment.worlds != control.worlds:
     return found
+  worlds = len(control.worlds)
+  drawn = drawn.among(worlds)
   for i, dose in enumerate(treatment.doses):
     for j, other in enumerate(control.doses):
       near = dose and other and max(dose / other, other / dose) <= tables.SAME_DOSE
       if near:
         samples = treatment.samples[:, i] - control.samples[:, j]
         pair = treatment.arm, control.arm
-        found.append(Advantage(treatment.place, *pair, dose, drawn.interval(samples), samples))
+        found.append(
+          Advantage(treatment.place, *pair, dose, worlds, drawn.interval(samples), samples)
+        )
         break
   return found
