@@ -206,13 +206,13 @@ def _studies(count: int, settings: Settings) -> Iterator[tuple[str, Iterator[Tol
     spread = 0.01 if worlds > 1 else 0.0
     design = {'worlds': worlds, 'spread': spread}
     yield (
-      f'grid of 4 x 4, {worlds} worlds',
+      f'grid of 4 x 4, {_of(worlds)}',
       each(lambda i, d=design: of_losses(losses(i, **d), LAW, settings)),
     )
   for worlds in (1, 3):
     design = {'worlds': worlds, 'places': isoflop_places()}
     yield (
-      f'isoFLOP, 4 levels of 5, {worlds} worlds',
+      f'isoFLOP, 4 levels of 5, {_of(worlds)}',
       each(lambda i, d=design: of_isoflops(losses(i, **d), LAW, settings)),
     )
   yield 'grid of 4 x 4, 3 worlds', each(lambda i: of_forecasts(losses(i), settings))
@@ -251,6 +251,10 @@ def main(count: int) -> None:
         shown += ['-'] * 3
       table.add_row(*shown, f'{len(there)} of {len(own)}')
     console.print(table)
+
+
+def _of(worlds: int) -> str:
+  return f'{worlds} world{"s" * (worlds != 1)}'
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
