@@ -11,8 +11,8 @@ squares.
 
 A parabola only approximates the curve, and where sizes lie far from its minimum, that is off: with
 sizes over a factor of 100 the 95% intervals of parabolas held the true N_opt in 25% to 90% of
-simulated grids, those of cubics in 95% (`python -m benchmarks.law_coverage`). So where every level
-has five sizes, a cubic term is fitted too.
+simulated grids, those of cubics in 95%. So where every level has five sizes, a cubic term is fitted
+too.
 
 Intervals: residuals of all levels together are drawn with replacement, as wide as Student's t says
 for what is left free, wider where places of the grid scatter around the curves by more than runs at
