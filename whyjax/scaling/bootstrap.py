@@ -3,8 +3,9 @@
 Worlds are redrawn whole: what their seeds and items add to a rate is in the scatter of worlds
 already, and redrawing those too counts it twice (Davison and Hinkley 1997, section 3.8; in
 simulated studies of four worlds it made intervals half as wide again, which then held the truth in
-99%). But a few worlds may agree by chance, and all do at a rate of 0. So seeds and items are redrawn by
-themselves as well, worlds as they are, and each end of an interval is the farther of the two.
+99%). But a few worlds may agree by chance, and all do at a rate of 0. So seeds and items are
+redrawn by themselves as well, worlds as they are, and each end of an interval is the farther of the
+two.
 
 Worlds, and seeds, get exponential weights (the Bayesian bootstrap of Rubin 1981, the smooth form of
 drawing with replacement: no resample is of one world alone). The same draw of a world serves every
