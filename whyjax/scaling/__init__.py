@@ -1,1 +1,1 @@
-"""How it grows: laws fitted to the records of a scaling study."""
+"""How it grows: laws fitted to a table of trained models."""
