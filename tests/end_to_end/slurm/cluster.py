@@ -97,12 +97,14 @@ class Cluster:
     """Whether a word such as DOWN or IDLE is in the state of a node."""
     return f'State={word}' in self.ask('scontrol', '--oneliner', 'show', 'node', node)
 
-  def until(self, what: str, holds: Callable[[], object], jobs: list[str]) -> None:
-    """Waits for something that must come while `jobs` are queued or run."""
+  def until(self, what: str, holds: Callable[[], object], jobs: list[str] | None = None) -> None:
+    """Waits for something that must come, and while `jobs` are queued or run, if any are given."""
     deadline = time.monotonic() + SECONDS
     while not holds():
       assert time.monotonic() < deadline, f'{what}: waited {SECONDS} s in vain'
-      assert self._left(jobs) or holds(), f'{what}: never, and the jobs {jobs} have ended'
+      assert jobs is None or self._left(jobs) or holds(), (
+        f'{what}: never, and the jobs {jobs} have ended'
+      )
       time.sleep(0.1)
     self.note(what)
 
