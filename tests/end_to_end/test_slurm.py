@@ -21,7 +21,7 @@ from tests.end_to_end.slurm.cluster import Cluster
 ALLOWED = 'WHYJAX_TEST_SLURM'
 PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch')
 DEVICES = 2  # of all processes together: then the mesh is one, and results are equal to the bit
-# Long enough for Slurm to decide and to send a signal, on a fast machine too: there saving takes the time.
+# Long enough for Slurm to decide and to send a signal; on a fast machine saving takes the time.
 UPDATES, SAVED_EVERY = 400, 10
 DIALS = [
   '--config=tests/tiny.py',
