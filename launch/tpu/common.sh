@@ -1,17 +1,14 @@
 # shellcheck shell=bash disable=SC2034
-# What run.sh and queue.sh share: names, checks, and how a command is run or printed.
+# What run.sh and queue.sh share.
+
+# shellcheck source=launch/common.sh
+source launch/common.sh
 
 NAME=${NAME:-whyjax}
 ZONE=${ZONE:-us-west4-a}
 ACCELERATOR=${ACCELERATOR:-v5litepod-8}
 SHARE=${SHARE:-}
-
-fail() {
-  echo "${0##*/}: $*" >&2
-  exit 2
-}
-
-[[ $NAME =~ ^[a-z][-a-z0-9]*$ ]] || fail "NAME=$NAME: must be lower-case letters, digits and dashes"
+check_name
 
 # Sets `runtime`, the system of the machines, and `hosts`, how many machines the slice has.
 look_up_accelerator() {
@@ -35,20 +32,10 @@ look_up_accelerator() {
     "or v2-N, v3-N, v4-N or v5p-N with N cores (a multiple of 8)"
 }
 
-# Runs its arguments as a command, or prints them.
-try() {
-  if [[ -n $dry_run ]]; then
-    printf '%q ' "$@"
-    echo
-  else
-    "$@"
-  fi
-}
-
 # Refuses a program on several hosts whose workdir they would not share.
 check_program() {
   (( $# )) || fail 'give the arguments of the program, such as --config=configs/principles.py:tpu'
-  (( hosts == 1 )) || launch/tpu/host.sh check_workdir "$@"
+  (( hosts == 1 )) || check_workdir /opt/whyjax "$@"
 }
 
 # Sets `work` to a directory for files that only the way to the cloud needs.
@@ -78,13 +65,4 @@ write() {
   else
     printf '%s\n' "$2" > "$1"
   fi
-}
-
-# Sets `dry_run`, and `words` to what is left of the command line.
-read_options() {
-  dry_run='' words=("$@")
-  while [[ ${words[0]:-} == --* ]]; do
-    [[ ${words[0]} == --dry_run ]] || fail "${words[0]}: unknown option; give --dry_run, or an action first"
-    dry_run=1 words=("${words[@]:1}")
-  done
 }

@@ -5,12 +5,9 @@
 #   host.sh start ARGUMENTS    python -m whyjax.main ARGUMENTS, as a service that systemd keeps (whyjax.service)
 set -euo pipefail
 
+# shellcheck source=launch/common.sh
+source "$(dirname "$0")/../common.sh"
 home=${WHYJAX_HOME:-/opt/whyjax}
-
-fail() {
-  echo "host.sh: $*" >&2
-  exit 2
-}
 
 not_running() {
   ! systemctl --quiet is-active whyjax || fail 'the program runs already: stop it first'
@@ -49,7 +46,7 @@ start() {
   cd "$home"
   if [[ $hosts == *,* ]]; then
     mountpoint --quiet runs || fail 'runs/: must be a disk that all hosts share; set SHARE=SERVER:/EXPORT and push again'
-    check_workdir "$@"
+    check_workdir "$home" "$@"
   fi
   not_running
   {
@@ -59,20 +56,6 @@ start() {
   } > "$home/command"
   systemctl reset-failed whyjax 2> /dev/null || true  # a new start has all its tries
   systemctl start whyjax
-}
-
-# Refuses arguments whose workdir is not below runs/.
-check_workdir() {
-  local workdir=runs/default argument before=''
-  for argument in "$@"; do
-    [[ ! $before =~ ^--?workdir$ ]] || workdir=$argument
-    [[ ! $argument =~ ^--?workdir= ]] || workdir=${argument#*=}
-    before=$argument
-  done
-  local path=$workdir
-  [[ $path == /* ]] || path=$home/$path
-  [[ $(realpath --canonicalize-missing --no-symlinks "$path") == "$home/runs/"* ]] ||
-    fail "--workdir=$workdir: must be below runs/, where the disk is that all hosts share"
 }
 
 "$@"

@@ -44,8 +44,7 @@ push() {
   make_work
   pack
   tpu scp "$work/whyjax.tar.gz" "$NAME:whyjax.tar.gz" --worker=all
-  on_hosts "tar xzf whyjax.tar.gz --to-stdout launch/tpu/host.sh > host.sh &&
-    sudo SHARE=$share bash host.sh install ~/whyjax.tar.gz"
+  on_hosts "tar xzf whyjax.tar.gz launch && sudo SHARE=$share bash launch/tpu/host.sh install ~/whyjax.tar.gz"
 }
 
 run() {

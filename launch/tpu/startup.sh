@@ -11,7 +11,7 @@ token=$(curl --silent --show-error --fail --retry 5 --header 'Metadata-Flavor: G
 folder=$(mktemp -d)
 curl --silent --show-error --fail --retry 5 --header "Authorization: Bearer $token" --output "$folder/whyjax.tar.gz" \
   "$object"
-tar xzf "$folder/whyjax.tar.gz" --directory="$folder" launch/tpu/host.sh
+tar xzf "$folder/whyjax.tar.gz" --directory="$folder" launch
 bash "$folder/launch/tpu/host.sh" install "$folder/whyjax.tar.gz"
 bash "$folder/launch/tpu/host.sh" start "${@:2}"
 rm -r "$folder"

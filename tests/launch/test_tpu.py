@@ -44,6 +44,7 @@ def _calls(tmp_path, monkeypatch):
 def _checkout(tmp_path) -> Path:
   """A small repository that holds the scripts, one more tracked file and one untracked."""
   shutil.copytree(TPU, tmp_path / 'repository/launch/tpu')
+  shutil.copy(TPU.parent / 'common.sh', tmp_path / 'repository/launch')
   (tmp_path / 'repository/tracked.py').touch()
   for command in ('init --quiet', 'add .'):
     subprocess.run(['git', *command.split()], cwd=tmp_path / 'repository', check=True)
