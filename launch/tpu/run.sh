@@ -1,55 +1,35 @@
 #!/usr/bin/env bash
-# Runs a study on one Cloud TPU VM: the same command as anywhere else, in the background of the VM.
+# Runs a study on a Cloud TPU slice of one or several hosts: the same command as anywhere else, on all hosts at once.
 #
-#   launch/tpu/run.sh create            the VM (spot with SPOT=1)
-#   launch/tpu/run.sh push              files under version control, as they are here, and the environment
-#   launch/tpu/run.sh run ARGUMENTS     python -m whyjax.main ARGUMENTS; the same once more = resume
-#   launch/tpu/run.sh logs              follow what it prints
-#   launch/tpu/run.sh fetch             copy the workdirs of the VM into runs/NAME/ here
-#   launch/tpu/run.sh delete            the VM and everything on it
+#   launch/tpu/run.sh [--dry_run] create           the slice (spot with SPOT=1)
+#   launch/tpu/run.sh [--dry_run] push             files under version control, as they are here, and the environment
+#   launch/tpu/run.sh [--dry_run] run ARGUMENTS    python -m whyjax.main ARGUMENTS; the same once more = resume
+#   launch/tpu/run.sh [--dry_run] status           of the slice, of the program on each host, and of the study
+#   launch/tpu/run.sh [--dry_run] logs             follow what it prints
+#   launch/tpu/run.sh [--dry_run] stop             the program saves and ends
+#   launch/tpu/run.sh [--dry_run] fetch            copy the workdirs into runs/NAME/ here
+#   launch/tpu/run.sh [--dry_run] delete           the slice and everything on its own disks
+#
+#   --dry_run    print the commands instead of running them
 #
 # Environment:
-#   NAME         of the VM (default whyjax)
+#   NAME         of the slice (default whyjax)
 #   ZONE         (default us-west4-a)
-#   ACCELERATOR  one host only: v5litepod-1|4|8 (default v5litepod-8), v6e-1|4|8, v2-8, v3-8, v4-8, v5p-8
-#   DRY_RUN=1    print the commands instead of running them
+#   ACCELERATOR  v5litepod-N and v6e-N with N chips, v2|v3|v4|v5p-N with N cores (default v5litepod-8)
+#   SHARE        SERVER:/EXPORT, an NFS disk for runs/; a slice of several hosts must have one
 #
-# The project and the account are those of gcloud's own configuration.
+# The project and the account are those of gcloud's own configuration. Long and spot runs: queue.sh.
 set -euo pipefail
-
-NAME=${NAME:-whyjax}
-ZONE=${ZONE:-us-west4-a}
-ACCELERATOR=${ACCELERATOR:-v5litepod-8}
-
-fail() {
-  echo "run.sh: $*" >&2
-  exit 2
-}
-
-# A program on one host of a slice of several waits for the others for ever, without a word.
-case $ACCELERATOR in
-  v5litepod-[148]) runtime=v2-alpha-tpuv5-lite ;;
-  v6e-[148]) runtime=v2-alpha-tpuv6e ;;
-  v5p-8) runtime=v2-alpha-tpuv5 ;;
-  v2-8 | v3-8 | v4-8) runtime=tpu-ubuntu2204-base ;;
-  *) fail "ACCELERATOR=$ACCELERATOR: must have one host: v5litepod-1|4|8, v6e-1|4|8, v2|3|4-8, v5p-8" ;;
-esac
-
-# Runs its arguments as a command, or prints them.
-try() {
-  if [[ -n ${DRY_RUN:-} ]]; then
-    printf '%q ' "$@"
-    echo
-  else
-    "$@"
-  fi
-}
+cd "$(dirname "$0")/../.."
+# shellcheck source=launch/tpu/common.sh
+source launch/tpu/common.sh
 
 tpu() {
   try gcloud compute tpus tpu-vm "$@" --zone="$ZONE"
 }
 
-on_vm() {
+# On all hosts: a program on one of several waits for the others for ever, without a word.
+on_hosts() {
   tpu ssh "$NAME" --worker=all --command="$1"
 }
 
@@ -58,46 +38,53 @@ create() {
 }
 
 push() {
-  archive=$(mktemp --suffix=.tar.gz)
-  trap 'rm "$archive"' EXIT
-  git ls-files -z | tar --create --gzip --null --files-from=- --file="$archive"
-  tpu scp "$archive" "$NAME:whyjax.tar.gz" --worker=all
-  # What an earlier push left goes, results stay. The VM's own Python is too old; uv brings a newer one.
-  on_vm 'set -e; mkdir -p whyjax; cd whyjax
-    find . -mindepth 1 -maxdepth 1 ! -name runs ! -name run.log ! -name .venv -exec rm -r {} +
-    tar xzf ../whyjax.tar.gz
-    python3 -m pip install --quiet --user uv
-    python3 -m uv venv --quiet --seed --allow-existing --python 3.12 .venv
-    .venv/bin/pip install --quiet -r requirements.txt "jax[tpu]"'
+  local share
+  (( hosts == 1 )) || [[ -n $SHARE ]] || fail "ACCELERATOR=$ACCELERATOR has $hosts hosts: set SHARE=SERVER:/EXPORT"
+  printf -v share '%q' "$SHARE"
+  make_work
+  pack
+  tpu scp "$work/whyjax.tar.gz" "$NAME:whyjax.tar.gz" --worker=all
+  on_hosts "tar xzf whyjax.tar.gz launch && sudo SHARE=$share bash launch/tpu/host.sh install ~/whyjax.tar.gz"
 }
 
 run() {
-  (( $# )) || fail 'run: give the arguments of the program, such as --config=configs/principles.py:tpu'
-  # In a session of its own, so that it outlives this connection; the workdir's lock keeps a second one out.
   local arguments
-  printf -v arguments '%q ' "$@"
-  on_vm "cd whyjax &&
-    { setsid nohup .venv/bin/python -m whyjax.main $arguments >> run.log 2>&1 < /dev/null & }"
+  check_program "$@"
+  printf -v arguments ' %q' "$@"
+  on_hosts "sudo bash /opt/whyjax/launch/tpu/host.sh start$arguments"
+}
+
+status() {
+  tpu describe "$NAME" --format='value(state,health)'
+  on_hosts 'systemctl show whyjax --property=ActiveState,ExecMainStatus,NRestarts | paste --serial --delimiters=" "
+    tail -n 1 /opt/whyjax/run.log'
+  tpu ssh "$NAME" --worker=0 --command='sudo bash /opt/whyjax/command --action=status'
 }
 
 logs() {
-  on_vm 'tail -n 100 -f whyjax/run.log'
+  on_hosts 'tail -n 100 -f /opt/whyjax/run.log'
+}
+
+stop() {
+  on_hosts 'sudo systemctl stop whyjax'
 }
 
 fetch() {
   try mkdir -p "runs/$NAME"
-  tpu scp --recurse "$NAME:whyjax/runs/*" "runs/$NAME" --worker=0
+  tpu scp --recurse "$NAME:/opt/whyjax/runs/*" "runs/$NAME" --worker=0
 }
 
 delete() {
   tpu delete "$NAME"  # gcloud asks first
 }
 
-cd "$(dirname "$0")/../.."
+read_options "$@"
+set -- "${words[@]}"
+look_up_accelerator
 case ${1:-} in
   run) run "${@:2}" ;;
-  create | push | logs | fetch | delete)
+  create | push | status | logs | stop | fetch | delete)
     (( $# == 1 )) || fail "$1: takes no arguments"
     "$1" ;;
-  *) fail "give one of: create, push, run, logs, fetch, delete" ;;
+  *) fail 'give one of: create, push, run, status, logs, stop, fetch, delete' ;;
 esac

@@ -1,11 +1,8 @@
-"""The launch scripts run here against stand-ins for gcloud and Slurm that record what they are
-asked."""
+"""The job script for Slurm, run here against stand-ins that record what they are asked."""
 
 import json
 import os
 from pathlib import Path
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,31 +11,21 @@ import time
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TPU = ROOT / 'launch/tpu/run.sh'
 SLURM = ROOT / 'launch/slurm/train.sbatch'
 
 RECORD = """#!PYTHON
-import json, os, shutil, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 name = os.path.basename(sys.argv[0])
 with open(os.environ['RECORD'], 'a') as file:
   file.write(json.dumps([name, *sys.argv[1:]]) + '\\n')
 """
 
-# A virtual machine is a directory; the step of a job is a process.
+# The step of a job is a process.
 STAND_INS = {
-  'gcloud': """
-vm, verb = os.environ.get('VM'), sys.argv[4]
-command = [a.removeprefix('--command=') for a in sys.argv if a.startswith('--command=')]
-if vm and verb == 'ssh':
-  sys.exit(subprocess.run(['bash', '-c', command[0]], cwd=vm).returncode)
-if vm and verb == 'scp':
-  shutil.copy(sys.argv[5], os.path.join(vm, sys.argv[6].split(':')[1]))
-""",
   'srun': 'os.execvp(sys.argv[2], sys.argv[2:])',
   'squeue': "print(os.environ.get('JOB_STATE', 'RUNNING'))",
   'scancel': "os.kill(int(open(os.environ['RECORD'] + '.pid').read()), signal.SIGTERM)",
   'scontrol': '',
-  'python3': '',
 }
 
 # Saves when it gets SIGTERM, and else ends as the environment says.
@@ -59,27 +46,14 @@ def _calls(tmp_path, monkeypatch):
   """Puts the stand-ins first on the PATH; returns a function that reads what they recorded."""
   for name, does in STAND_INS.items():
     _write_program(tmp_path / 'bin' / name, does)
-  _write_program(tmp_path / 'vm/whyjax/.venv/bin/python', PROGRAM)
-  _write_program(tmp_path / 'vm/whyjax/.venv/bin/pip', '')
+  _write_program(tmp_path / 'python', PROGRAM)
   (tmp_path / 'record').touch()
   monkeypatch.setenv('PATH', f'{tmp_path / "bin"}:{os.environ["PATH"]}')
   monkeypatch.setenv('RECORD', str(tmp_path / 'record'))
-  monkeypatch.setenv('PYTHON', str(tmp_path / 'vm/whyjax/.venv/bin/python'))
+  monkeypatch.setenv('PYTHON', str(tmp_path / 'python'))
   monkeypatch.setenv('SLURM_JOB_ID', '7')
   monkeypatch.setenv('SLURM_SUBMIT_DIR', str(tmp_path))
   return lambda: [json.loads(line) for line in (tmp_path / 'record').read_text().splitlines()]
-
-
-@pytest.fixture(name='checkout')
-def _checkout(tmp_path) -> Path:
-  """A small repository that holds the TPU script, one more tracked file and one untracked."""
-  (tmp_path / 'repository/launch/tpu').mkdir(parents=True)
-  shutil.copy(TPU, tmp_path / 'repository/launch/tpu')
-  (tmp_path / 'repository/tracked.py').touch()
-  for command in ('init --quiet', 'add .'):
-    subprocess.run(['git', *command.split()], cwd=tmp_path / 'repository', check=True)
-  (tmp_path / 'repository/untracked.py').touch()
-  return tmp_path / 'repository'
 
 
 def _write_program(path: Path, does: str) -> None:
@@ -97,99 +71,6 @@ def _run(script, *arguments, **env):
     timeout=40,
     check=False,
   )
-
-
-@pytest.mark.parametrize(
-  'action',
-  [
-    ['create'],
-    ['push'],
-    ['run', "--config.question=what's it"],
-    ['logs'],
-    ['fetch'],
-    ['delete'],
-  ],
-)
-def test_a_dry_run_runs_nothing_and_prints_what_would_run(calls, checkout, action):
-  script, env = checkout / 'launch/tpu/run.sh', {'NAME': 'n', 'ZONE': 'z'}
-  dry = _run(script, *action, DRY_RUN='1', **env)
-  assert calls() == []
-  assert _run(script, *action, **env).returncode == 0
-  ran = calls()
-  subprocess.run(['bash', '-c', dry.stdout], cwd=checkout, check=True)
-  printed = calls()[len(ran) :]
-  archive = re.compile(r'^/.*\.tar\.gz$')  # of a random name
-  assert [[archive.sub('', w) for w in c] for c in printed] == [
-    [archive.sub('', w) for w in c] for c in ran
-  ]
-  assert all('--zone=z' in command for command in ran)
-
-
-@pytest.mark.parametrize(
-  'accelerator, runtime',
-  [
-    ('v5litepod-8', 'v2-alpha-tpuv5-lite'),
-    ('v6e-4', 'v2-alpha-tpuv6e'),
-    ('v4-8', 'tpu-ubuntu2204-base'),
-  ],
-)
-def test_a_vm_gets_the_system_of_its_accelerator(calls, accelerator, runtime):
-  _run(TPU, 'create', ACCELERATOR=accelerator, SPOT='1')
-  assert calls()[0][4:] == [
-    'create',
-    'whyjax',
-    f'--accelerator-type={accelerator}',
-    f'--version={runtime}',
-    '--spot',
-    '--zone=us-west4-a',
-  ]
-
-
-@pytest.mark.parametrize(
-  'action, env',
-  [
-    *[
-      (['create'], {'ACCELERATOR': a})
-      for a in ('v5litepod-16', 'v4-16', 'v5p-16', 'v6e-32', 'v2-32', 'h100')
-    ],
-    (['run'], {}),
-    (['start'], {}),
-    ([], {}),
-    (['push', 'now'], {}),
-  ],
-)
-def test_what_cannot_run_is_refused_in_one_line(calls, action, env):
-  run = _run(TPU, *action, **env)
-  assert run.returncode == 2
-  assert len(run.stderr.splitlines()) == 1
-  assert calls() == []
-
-
-def test_push_brings_tracked_files_and_keeps_results(calls, checkout, tmp_path):
-  home = tmp_path / 'vm/whyjax'
-  (home / 'runs').mkdir()
-  (home / 'runs/results.jsonl').touch()
-  (home / 'stale.py').touch()
-  assert _run(checkout / 'launch/tpu/run.sh', 'push', VM=str(tmp_path / 'vm')).returncode == 0
-  assert {p.name for p in home.iterdir()} == {'runs', '.venv', 'launch', 'tracked.py'}
-  assert (home / 'runs/results.jsonl').exists()
-  assert calls()[-1] == ['pip', 'install', '--quiet', '-r', 'requirements.txt', 'jax[tpu]']
-
-
-def test_a_tpu_run_passes_its_arguments_on_and_leaves_the_program_running(calls, tmp_path):
-  arguments = [
-    '--config=configs/smoke.py:tpu',
-    "--config.question=what's it to you?",
-    '--workdir=runs/a b',
-  ]
-  run = _run(TPU, 'run', *arguments, VM=str(tmp_path / 'vm'), SECONDS='60')
-  assert run.returncode == 0, run.stderr
-  _wait_until((tmp_path / 'record.pid').exists)
-  gcloud, program = calls()
-  assert gcloud[4:7] == ['ssh', 'whyjax', '--worker=all']
-  assert program == ['python', '-m', 'whyjax.main', *arguments]
-  _wait_until((tmp_path / 'record.pid').read_text)
-  os.kill(int((tmp_path / 'record.pid').read_text()), signal.SIGTERM)  # fails if it is not running
 
 
 def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):

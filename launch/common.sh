@@ -1,0 +1,45 @@
+# shellcheck shell=bash disable=SC2034
+# What the launchers share: how they refuse, how they print what they would do, and what they know of the program.
+
+fail() {
+  echo "${0##*/}: $*" >&2
+  exit 2
+}
+
+# Sets `dry_run`, and `words` to what is left of the command line.
+read_options() {
+  dry_run='' words=("$@")
+  while [[ ${words[0]:-} == --* ]]; do
+    [[ ${words[0]} == --dry_run ]] || fail "${words[0]}: unknown option; give --dry_run, or an action first"
+    dry_run=1 words=("${words[@]:1}")
+  done
+}
+
+# Runs its arguments as a command, or prints them.
+try() {
+  if [[ -n $dry_run ]]; then
+    printf '%q ' "$@"
+    echo
+  else
+    "$@"
+  fi
+}
+
+check_name() {
+  [[ $NAME =~ ^[a-z]([-a-z0-9]{0,28}[a-z0-9])?$ ]] ||
+    fail "NAME=$NAME: must be up to 30 lower-case letters, digits and dashes"
+}
+
+# Refuses arguments of the program whose workdir is not below runs/ of the folder $1, where the disk is that lasts.
+check_workdir() {
+  local home=$1 workdir=runs/default path argument before=''
+  for argument in "${@:2}"; do
+    [[ ! $before =~ ^--?workdir$ ]] || workdir=$argument
+    [[ ! $argument =~ ^--?workdir= ]] || workdir=${argument#*=}
+    before=$argument
+  done
+  path=$workdir
+  [[ $path == /* ]] || path=$home/$path
+  [[ $(realpath --canonicalize-missing --no-symlinks "$path") == "$home/runs/"* ]] ||
+    fail "--workdir=$workdir: must be below runs/, where the disk is that lasts and that all hosts share"
+}
