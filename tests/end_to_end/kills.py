@@ -21,6 +21,7 @@ import shutil
 import sys
 import time
 
+from absl import logging
 import numpy as np
 from rich import box
 from rich.console import Console
@@ -92,7 +93,7 @@ class Campaign:
 
   def __init__(self, root: Path, seed: int, own: bool, grace: float, say: Callable[[str], None]):
     self._root, self._seed, self._own, self._grace, self._say = root, seed, own, grace, say
-    self._log = root / 'kills.jsonl'
+    self._log, self._outcomes = root / 'kills.jsonl', {}
     root.mkdir(parents=True, exist_ok=True)
     lines = self._log.read_text().splitlines() if self._log.exists() else []
     self._records = [json.loads(line) for line in lines]
@@ -150,10 +151,12 @@ class Campaign:
 
   def _compare(self, way: str, workdir: Path) -> None:
     """Raises Lost unless a workdir equals an undisturbed one of its way, and one of one process."""
-    outcome = programs.outcome(workdir)
-    for name in {way if self._own else next(iter(WAYS)), next(iter(WAYS))}:
+    outcome, first = programs.outcome(workdir), next(iter(WAYS))
+    for name in {way if self._own else first, first}:
       reference = self._directory('reference', name)
-      if differs := programs.differences(programs.outcome(reference), outcome):
+      if reference not in self._outcomes:
+        self._outcomes[reference] = programs.outcome(reference)
+      if differs := programs.differences(self._outcomes[reference], outcome):
         raise Lost(f'{workdir}: differs from {reference}: {", ".join(differs)}')
     if left := programs.drafts(workdir):
       raise Lost(f'{workdir}: nobody took away {", ".join(map(str, left))}')
@@ -218,6 +221,7 @@ def main() -> int:
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--root', type=Path)
   given = parser.parse_args()
+  logging.set_verbosity(logging.ERROR)  # Orbax tells that it reads
   root = (given.root or Path(f'runs/kills-{given.seed}')).absolute()
   campaign = Campaign(
     root, given.seed, own=True, grace=30, say=lambda line: print(line, flush=True)

@@ -193,12 +193,12 @@ class _Pool:
       self._free.append(job.slot)
       found = runs.state(job.run, self._workdir)
       name = job.run.stage.name
+      held = found.word == runs.RUNNING  # by a run of a killed pool, which was faster
+      transient = job.process.returncode in _TRANSIENT
       if found.word == runs.DONE:
         self._done.add(job.run.index)
         self._console.print(f'{name}: done', highlight=False)
-      elif found.word == runs.RUNNING:  # by a run of a killed pool, which was faster
-        self._waiting.append(job.run)
-      elif job.process.returncode in _TRANSIENT and self._tries[job.run.index] < _RETRIES:
+      elif held or (transient and self._tries[job.run.index] < _RETRIES):
         self._waiting.append(job.run)
       else:
         self._failed.add(job.run.index)
