@@ -99,7 +99,7 @@ class Reporter:
       'weight': weight.sum(1).tolist(),
       'grad_norm': metrics['grad_norm'].max(1).tolist(),
     }
-    run = {'seconds': round(seconds, 4), 'tokens_per_second': round(speed)}
+    run = {'seconds': round(seconds, 6), 'tokens_per_second': round(speed)}
     self._lines.write(json.dumps(record | {'run': run}, sort_keys=True) + '\n')
     values = {'learning_rate': record['learning_rate'], **run}
     values |= {f'{key}/{r}': value for key in metrics for r, value in enumerate(record[key])}
