@@ -168,11 +168,9 @@ class Campaign:
       cache = self._root / f'cache-{number}'
     attempt = len(self.records('kill', workdir=number))
     rng = np.random.default_rng([self._seed, number, attempt])
-    (timed,) = self.records(
-      'reference' if cold else 'timed', way=name if self._own else next(iter(WAYS))
-    )
-    seconds, victim = rng.uniform(0, timed['seconds']), rng.choice(WAYS[name].victims)
-    before = Seen.of(workdir)
+    seconds = rng.uniform(0, self._seconds(name, cold))
+    victim = rng.choice(WAYS[name].victims)
+    before, begun = Seen.of(workdir), time.monotonic()
     with self._start(WAYS[name], workdir, cache) as running:
       phase = '' if enough else running.kill(seconds, victim, self._grace)
       if not phase:
@@ -190,12 +188,20 @@ class Campaign:
         f'{phase}'
       )
       return
+    took = round(time.monotonic() - begun, 2)
     self._compare(name, workdir)
-    self._note('end', workdir=number, way=name, kills=attempt)
+    self._note('end', workdir=number, way=name, cold=cold, kills=attempt, seconds=took)
     self._say(f'workdir {number}, {name}: equal after {attempt} kills')
     shutil.rmtree(workdir)
     if cold:
       shutil.rmtree(cache)
+
+  def _seconds(self, way: str, cold: bool) -> float:
+    """What an undisturbed run takes, by the last that there was."""
+    of = way if self._own else next(iter(WAYS))
+    known = self.records('reference' if cold else 'timed', way=of)
+    known += self.records('end', way=way, cold=cold, kills=0)
+    return known[-1]['seconds']
 
   def figures(self) -> Table:
     """Kills by what was under way, and by way to run."""

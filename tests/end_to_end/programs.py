@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+import re
 import socket
 import subprocess
 import sys
@@ -98,8 +99,9 @@ def reported(stage: Path) -> int:
 
 def drafts(workdir: Path) -> list[Path]:
   """What is being written, or was when its writer died, and nobody took away."""
-  names = ('*.orbax-checkpoint-tmp*', 'incomplete.*', '*.tmp', '*.part')
-  return sorted(path for name in names for path in workdir.rglob(name))
+  marks = re.compile(r'orbax-checkpoint-tmp|^incomplete\.|\.tmp$|\.part$')
+  walk = os.walk(workdir)  # unlike rglob it does not mind what vanishes meanwhile
+  return sorted(Path(top) / n for top, *names in walk for n in sum(names, []) if marks.search(n))
 
 
 def _lines(path: Path) -> Iterator[dict]:

@@ -132,9 +132,12 @@ class Running:
     trained = [stage for stage in found if (stage / 'done.json').exists()]
     if any(not (stage / 'result.json').exists() for stage in trained):
       return 'evaluation'
-    if any(_fresh(stage / 'metrics.jsonl', self._begun) for stage in found if stage not in trained):
+    if len(trained) == STAGES:
+      return 'report'
+    begun = [s for s in found if s not in trained and _fresh(s / 'stage.json', self._begun)]
+    if any(_fresh(stage / 'metrics.jsonl', self._begun) for stage in begun):
       return 'training'
-    return 'between' if len(trained) < STAGES else 'report'
+    return 'compilation' if begun else 'start of a stage'
 
 
 def _kill(pids: Sequence[int]) -> list[int]:
