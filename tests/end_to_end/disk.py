@@ -1,7 +1,6 @@
 """A small disk that a test may fill: a tmpfs in a mount namespace of its own, so that nothing of it
 is left on the machine, however the test ends."""
 
-from collections.abc import Callable
 import contextlib
 import os
 from pathlib import Path

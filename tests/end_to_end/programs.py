@@ -101,7 +101,8 @@ def drafts(workdir: Path) -> list[Path]:
   """What is being written, or was when its writer died, and nobody took away."""
   marks = re.compile(r'orbax-checkpoint-tmp|^incomplete\.|\.tmp$|\.part$')
   walk = os.walk(workdir)  # unlike rglob it does not mind what vanishes meanwhile
-  return sorted(Path(top) / n for top, *names in walk for n in sum(names, []) if marks.search(n))
+  found = (Path(top) / name for top, folders, files in walk for name in (*folders, *files))
+  return sorted(path for path in found if marks.search(path.name))
 
 
 def _lines(path: Path) -> Iterator[dict]:

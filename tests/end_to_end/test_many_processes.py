@@ -1,18 +1,16 @@
 """Several processes on loopback: together they do what one does, and however they end, the same
 command finishes their work."""
 
-import json
-import os
 from pathlib import Path
 import signal
-import socket
 import subprocess
-import sys
 import time
 
 import pytest
 
-TINY = Path(__file__).parent.parent / 'tiny.py'
+from tests.end_to_end import programs
+from tests.end_to_end.programs import differences, end, outcome
+
 DIALS = [
   '--config.arms=("reason",)',
   '--config.later_arms=()',
@@ -29,37 +27,8 @@ DEVICES = 4  # of all processes together: then the mesh is one, and results are 
 
 def start(count: int, workdir: Path, *arguments: str) -> list[subprocess.Popen]:
   """`count` processes that work on one study."""
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    address = f'127.0.0.1:{free.getsockname()[1]}'
-  command = [sys.executable, '-m', 'whyjax.main', f'--config={TINY}', f'--workdir={workdir}']
-  command += [*DIALS, f'--config.device.host_devices={DEVICES // count}', *arguments]
-  started = []
-  for index in range(count):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(('SLURM_', 'OMPI_', 'XLA_'))}
-    env['TF_CPP_MIN_LOG_LEVEL'] = '2'
-    if count > 1:
-      env |= {'JAX_COORDINATOR_ADDRESS': address, 'JAX_NUM_PROCESSES': str(count)}
-      env['JAX_PROCESS_ID'] = str(index)
-    started.append(
-      subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    )
-  return started
-
-
-def end(started: list[subprocess.Popen], seconds: float = 240) -> tuple[list[int], list[str]]:
-  """Exit codes, and what each process said on stderr."""
-  said = [process.communicate(timeout=seconds)[1] for process in started]
-  return [process.returncode for process in started], said
-
-
-def found(workdir: Path) -> list[dict]:
-  """Records of a finished study, without what may differ between equal runs."""
-  records = [json.loads(line) for line in (workdir / 'results.jsonl').read_text().splitlines()]
-  for r in records:
-    r.pop('run', None)
-    r.get('config', {}).pop('device', None)
-  return records
+  devices = f'--config.device.host_devices={DEVICES // count}'
+  return programs.start(programs.command(workdir, *DIALS, devices, *arguments), count)
 
 
 def under_way(workdir: Path) -> None:
@@ -71,18 +40,19 @@ def under_way(workdir: Path) -> None:
 
 
 @pytest.fixture(scope='module')
-def alone(tmp_path_factory) -> list[dict]:
+def alone(tmp_path_factory) -> dict:
   workdir = tmp_path_factory.mktemp('alone')
   codes, said = end(start(1, workdir))
   assert codes == [0], said
-  return found(workdir)
+  return outcome(workdir)
 
 
-def test_two_processes_equal_one(alone, tmp_path):
-  codes, said = end(start(2, tmp_path))
-  assert codes == [0, 0], said
-  assert found(tmp_path) == alone
-  assert all('waits for 2 processes' in text for text in said)
+@pytest.mark.parametrize('count', [2, 4])
+def test_many_processes_equal_one(alone, tmp_path, count):
+  codes, said = end(start(count, tmp_path))
+  assert codes == [0] * count, said
+  assert not differences(outcome(tmp_path), alone)
+  assert all(f'waits for {count} processes' in text for text in said)
   again = start(2, tmp_path)  # nothing is left to do
   assert end(again)[0] == [0, 0]
 
@@ -96,7 +66,7 @@ def test_sigterm_to_one_process_saves_and_ends_all(alone, tmp_path):
   assert 'stopped and saved at update' in said[0] and 'stopped' not in said[1]
   codes, said = end(start(1, tmp_path))  # on one process what two have begun
   assert codes == [0], said
-  assert found(tmp_path) == alone
+  assert not differences(outcome(tmp_path), alone)
 
 
 def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):
@@ -108,7 +78,7 @@ def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):
   assert codes[0] in (75, -signal.SIGABRT)  # JAX aborts where it notices first
   codes, said = end(start(2, tmp_path))
   assert codes == [0, 0], said
-  assert found(tmp_path) == alone
+  assert not differences(outcome(tmp_path), alone)
 
 
 def test_bad_input_is_said_once_and_ends_all(tmp_path):
