@@ -1,7 +1,7 @@
 """kill -9 at random moments: `python -m tests.end_to_end.kills 200 [--seed=0] [--root=DIR]`.
 
 A tiny study is run in one workdir after another: as one process, as a sweep, and by two processes
-together. It is killed after a random part of the seconds that an undisturbed run takes, and the
+together. It is killed after a random part of the CPU seconds that an undisturbed run takes, and the
 same command is started again, until it comes to its end before its moment. What was finished before
 a kill must be there after it, training must go on from its last whole checkpoint, and in the end
 all that a study leaves must equal, to the bit, what an undisturbed run left.
@@ -19,7 +19,6 @@ from pathlib import Path
 import re
 import shutil
 import sys
-import time
 
 from absl import logging
 import numpy as np
@@ -136,12 +135,11 @@ class Campaign:
           continue
         workdir = self._directory(kind, name)
         shutil.rmtree(workdir, ignore_errors=True)
-        begun = time.monotonic()
-        self._start(WAYS[name], workdir, self._root / 'cache').finish()
-        seconds = round(time.monotonic() - begun, 2)
+        with self._start(WAYS[name], workdir, self._root / 'cache') as running:
+          seconds = round(running.finish(), 2)
         self._compare(name, workdir)
         self._note(kind, way=name, seconds=seconds)
-        self._say(f'{kind}, {name}: {seconds:.1f} s')
+        self._say(f'{kind}, {name}: {seconds:.1f} s of CPU')
 
   def _directory(self, kind: str, way: str) -> Path:
     return self._root / kind / way.replace(' ', '-')
@@ -170,11 +168,10 @@ class Campaign:
     rng = np.random.default_rng([self._seed, number, attempt])
     seconds = rng.uniform(0, self._seconds(name, cold))
     victim = rng.choice(WAYS[name].victims)
-    before, begun = Seen.of(workdir), time.monotonic()
+    before = Seen.of(workdir)
     with self._start(WAYS[name], workdir, cache) as running:
       phase = '' if enough else running.kill(seconds, victim, self._grace)
-      if not phase:
-        running.finish()
+      needed = 0.0 if phase else running.finish()
       said = running.said()
     after = Seen.of(workdir)
     before.check_kept(after)
@@ -184,20 +181,19 @@ class Campaign:
       self._note('kill', **fields, seconds=round(seconds, 3), cost=after.cost())
       kills = len(self.records('kill'))
       self._say(
-        f'kill {kills}: workdir {number}, {name}{", cold" * cold}, {victim} at {seconds:.1f} s: '
+        f'kill {kills}: workdir {number}, {name}{", cold" * cold}, {victim} after {seconds:.1f} s: '
         f'{phase}'
       )
       return
-    took = round(time.monotonic() - begun, 2)
     self._compare(name, workdir)
-    self._note('end', workdir=number, way=name, cold=cold, kills=attempt, seconds=took)
+    self._note('end', workdir=number, way=name, cold=cold, kills=attempt, seconds=round(needed, 2))
     self._say(f'workdir {number}, {name}: equal after {attempt} kills')
     shutil.rmtree(workdir)
     if cold:
       shutil.rmtree(cache)
 
   def _seconds(self, way: str, cold: bool) -> float:
-    """What an undisturbed run takes, by the last that there was."""
+    """CPU that an undisturbed run takes, by the last that there was."""
     of = way if self._own else next(iter(WAYS))
     known = self.records('reference' if cold else 'timed', way=of)
     known += self.records('end', way=way, cold=cold, kills=0)

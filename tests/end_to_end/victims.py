@@ -11,7 +11,8 @@ import time
 
 from tests.end_to_end import programs
 
-_PATIENCE = 300  # seconds after which processes count as stuck
+_PATIENCE = 900  # seconds after which processes count as stuck
+_TICKS = os.sysconf('SC_CLK_TCK')
 _AFTER_PEER = (0, 75, -signal.SIGABRT)  # codes of one whose peer was killed: JAX aborts some
 _AFTER_RUN = (0, 1)  # of a sweep one run of which was killed
 STAGES = 4  # that the study trains
@@ -44,7 +45,7 @@ class Running:
 
   def __init__(self, way: Way, workdir: Path, arguments: Sequence[str]):
     self._way, self._workdir = way, workdir
-    self._begun = time.time()
+    self._begun, self._spent = time.time(), {}
     self._logs = {path: path.stat().st_size for path in (workdir / 'logs').glob('*.log')}
     self._file = workdir.with_suffix('.said')
     self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,20 +68,19 @@ class Running:
       texts.append(path.read_bytes()[self._logs.get(path, 0) :].decode(errors='replace'))
     return '\n'.join(texts)
 
-  def finish(self) -> None:
-    """Waits for the end, which must be a good one."""
+  def finish(self) -> float:
+    """Waits for the end, which must be a good one; returns the seconds of CPU until then."""
+    self._reach(float('inf'))
     self._wait((), (0,))
+    return sum(self._spent.values())
 
   def kill(self, seconds: float, victim: str, grace: float) -> str:
-    """Kills -9 after so many seconds, and says in the midst of what; '' if all ended before.
+    """Kills -9 after so many seconds of CPU, and says in the midst of what; '' if all ended before.
 
     Who is left of two has `grace` seconds to end by itself; the runs of a killed pool go on.
     """
-    moment = self._begun + seconds
-    while time.time() < moment:
-      if all(process.poll() is not None for process in self._processes):
-        return ''
-      time.sleep(min(0.01, max(0, moment - time.time())))
+    if not self._reach(seconds):
+      return ''
     first, last = self._processes[0], self._processes[-1]
     targets = {'run': self._runs()[:1] or [first.pid], 'second': [last.pid], 'all': self._all()}
     killed = _kill(targets.get(victim, [first.pid]))
@@ -95,6 +95,20 @@ class Running:
     else:
       self._wait(killed, _AFTER_RUN)
     return phase
+
+  def _reach(self, seconds: float) -> bool:
+    """Waits until all together have had so many seconds of CPU: of those a run needs as many
+    however busy the machine is. False if they end before."""
+    while sum(self._spent.values()) < seconds:
+      if all(process.poll() is not None for process in self._processes):
+        return False
+      if time.time() > self._begun + _PATIENCE:
+        raise Lost(f'{self._workdir}: stuck; it said: {self.said()[-2000:]}')
+      time.sleep(0.01)
+      for process in self._processes:
+        pid, *children = process.pid, *_children(process.pid)
+        self._spent |= {pid: spent for pid in (pid, *children) if (spent := _cpu(pid))}
+    return True
 
   def _wait(self, killed: Sequence[int], allowed: Sequence[int]) -> None:
     """Waits for the ends of all processes, and raises Lost where one is none of those allowed."""
@@ -145,6 +159,20 @@ def _kill(pids: Sequence[int]) -> list[int]:
     with contextlib.suppress(ProcessLookupError):
       os.kill(pid, signal.SIGKILL)
   return list(pids)
+
+
+def _children(pid: int) -> list[int]:
+  with contextlib.suppress(OSError):
+    return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+  return []
+
+
+def _cpu(pid: int) -> float:
+  """Seconds of CPU that a process has had; 0 when it is gone."""
+  with contextlib.suppress(OSError):
+    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+  return 0.0
 
 
 def _fresh(path: Path, since: float) -> bool:
