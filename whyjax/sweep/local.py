@@ -184,8 +184,8 @@ class _Pool:
           env={**os.environ, **slot.environment},
           start_new_session=True,  # Ctrl-C is ours alone: they are asked to save
         )
-      os.sched_setaffinity(process.pid, slot.cores)
       self._jobs.append(_Job(run, slot, process))
+      os.sched_setaffinity(process.pid, slot.cores)
 
   def _reap(self) -> None:
     for job in [job for job in self._jobs if job.process.poll() is not None]:
