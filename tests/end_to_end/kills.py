@@ -14,6 +14,7 @@ victims; what is under way at a moment, the machine decides.
 import argparse
 from collections.abc import Callable
 import dataclasses
+import functools
 import json
 from pathlib import Path
 import re
@@ -29,15 +30,27 @@ from rich.table import Table
 from tests.end_to_end import programs
 from tests.end_to_end.victims import WAYS, Lost, Running, Way
 
-STUDY = (
-  '--config.arms=("demonstrations", "reason")',
-  '--config.later_arms=("reason",)',
+DIALS = (
   '--config.evals.batteries=("agentic-tools", "facts", "controls")',
   '--config.evals.samples=1',
   *(f'--config.{stage}.checkpoint_every=1' for stage in ('pretrain', 'align', 'later_training')),
-  '--config.later_training.probes=(2,)',
   '--config.device.steps_per_dispatch=1',
 )
+STUDIES = {  # by the number of stages that they train
+  2: (
+    *DIALS,
+    '--config.arms=("reason",)',
+    '--config.later_arms=()',
+    '--config.later=()',
+    '--config.claims=()',
+  ),
+  4: (
+    *DIALS,
+    '--config.arms=("demonstrations", "reason")',
+    '--config.later_arms=("reason",)',
+    '--config.later_training.probes=(2,)',
+  ),
+}
 COLD = 10  # one workdir in so many has a compile cache of its own, empty at first
 _SAVES = re.compile(r'^(\S+): resumes at update (\d+) of', re.MULTILINE)
 
@@ -85,13 +98,17 @@ class Campaign:
   """Kills, and what came of them, in the directory `root`.
 
   Args:
+    stages: that its study trains, 2 or 4.
     own: each way has reference runs of its own; else those of one process serve all.
     grace: seconds that a process has to notice that its peer was killed, before it is, too.
     say: takes a line for each kill and each end.
   """
 
-  def __init__(self, root: Path, seed: int, own: bool, grace: float, say: Callable[[str], None]):
-    self._root, self._seed, self._own, self._grace, self._say = root, seed, own, grace, say
+  def __init__(
+    self, root: Path, seed: int, stages: int, own: bool, grace: float, say: Callable[[str], None]
+  ):
+    self._root, self._seed, self._stages = root, seed, stages
+    self._own, self._grace, self._say = own, grace, say
     self._log, self._outcomes = root / 'kills.jsonl', {}
     root.mkdir(parents=True, exist_ok=True)
     lines = self._log.read_text().splitlines() if self._log.exists() else []
@@ -145,7 +162,8 @@ class Campaign:
     return self._root / kind / way.replace(' ', '-')
 
   def _start(self, way: Way, workdir: Path, cache: Path) -> Running:
-    return Running(way, workdir, [*STUDY, f'--config.device.compile_cache={cache}'])
+    words = [*STUDIES[self._stages], f'--config.device.compile_cache={cache}']
+    return Running(way, workdir, words, self._stages)
 
   def _compare(self, way: str, workdir: Path) -> None:
     """Raises Lost unless a workdir equals an undisturbed one of its way, and one of one process."""
@@ -225,9 +243,8 @@ def main() -> int:
   given = parser.parse_args()
   logging.set_verbosity(logging.ERROR)  # Orbax tells that it reads
   root = (given.root or Path(f'runs/kills-{given.seed}')).absolute()
-  campaign = Campaign(
-    root, given.seed, own=True, grace=30, say=lambda line: print(line, flush=True)
-  )
+  say = functools.partial(print, flush=True)
+  campaign = Campaign(root, given.seed, stages=4, own=True, grace=30, say=say)
   try:
     campaign.work(given.kills)
   except Lost as lost:

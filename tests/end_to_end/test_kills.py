@@ -24,7 +24,7 @@ ONE_STAGE = (
 
 
 def test_nothing_is_lost_to_kills_at_random_moments(tmp_path):
-  campaign = Campaign(tmp_path, seed=26, own=False, grace=3, say=print)
+  campaign = Campaign(tmp_path, seed=26, stages=2, own=False, grace=3, say=print)
   campaign.work(25)
   kills = campaign.records('kill')
   assert len(kills) == 25

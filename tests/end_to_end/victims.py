@@ -15,7 +15,6 @@ _PATIENCE = 900  # seconds after which processes count as stuck
 _TICKS = os.sysconf('SC_CLK_TCK')
 _AFTER_PEER = (0, 75, -signal.SIGABRT)  # codes of one whose peer was killed: JAX aborts some
 _AFTER_RUN = (0, 1)  # of a sweep one run of which was killed
-STAGES = 4  # that the study trains
 
 
 class Lost(Exception):
@@ -43,8 +42,9 @@ WAYS = {
 class Running:
   """The processes of one command; in its context none outlives a fault of the test."""
 
-  def __init__(self, way: Way, workdir: Path, arguments: Sequence[str]):
-    self._way, self._workdir = way, workdir
+  def __init__(self, way: Way, workdir: Path, arguments: Sequence[str], stages: int):
+    """`stages` is how many there are to train."""
+    self._workdir, self._stages = workdir, stages
     self._begun, self._spent = time.time(), {}
     self._logs = {path: path.stat().st_size for path in (workdir / 'logs').glob('*.log')}
     self._file = workdir.with_suffix('.said')
@@ -146,7 +146,7 @@ class Running:
     trained = [stage for stage in found if (stage / 'done.json').exists()]
     if any(not (stage / 'result.json').exists() for stage in trained):
       return 'evaluation'
-    if len(trained) == STAGES:
+    if len(trained) == self._stages:
       return 'report'
     begun = [s for s in found if s not in trained and _fresh(s / 'stage.json', self._begun)]
     if any(_fresh(stage / 'metrics.jsonl', self._begun) for stage in begun):
