@@ -1,7 +1,9 @@
 """A full disk, and one that may not be written, end a run with one line; once that is mended, the
 same command goes on, and nothing was lost."""
 
+import os
 import resource
+import shutil
 import subprocess
 import time
 import warnings
@@ -71,8 +73,7 @@ def wait(disk: Disk, pattern: str, process: subprocess.Popen) -> None:
 def test_a_disk_that_fills_up_anywhere_costs_time_alone(reference, disk):
   words = programs.command(disk.path / 'w', *DIALS)
   disk.fill()
-  assert end(disk.start(words)) == (2, '', f'whyjax: workdir {disk.path}/w: cannot be written '
-                                    '(No space left on device); give another\n')  # fmt: skip
+  assert end(disk.start(words)) == (2, '', f'whyjax: [Errno 28] {FULL}')
   disk.empty()
   for moment, pattern in MOMENTS.items():
     process = disk.start(words)
@@ -103,6 +104,18 @@ def test_a_sweep_on_a_disk_that_fills_up_goes_on_where_it_was(reference, disk):
     disk.empty()
   assert end(disk.start(words))[0] == 0
   assert not programs.differences(programs.outcome(disk.seen / 'w'), reference)
+
+
+def test_damage_to_the_compile_cache_costs_time_alone(reference, tmp_path):
+  """JAX writes it in place: a kill, or a full disk, may leave halves of programs there."""
+  cache = shutil.copytree(os.environ['JAX_COMPILATION_CACHE_DIR'], tmp_path / 'cache')
+  assert (entries := list(cache.glob('*-cache')))
+  for entry in entries:
+    os.truncate(entry, entry.stat().st_size // 2)
+  words = [*programs.command(tmp_path / 'w', *DIALS[:-1]), f'--config.device.compile_cache={cache}']
+  (process,) = programs.start(words)
+  assert end(process)[::2] == (0, '')
+  assert not programs.differences(programs.outcome(tmp_path / 'w'), reference)
 
 
 @pytest.mark.parametrize('action', ['run', 'sweep', 'expand'])
