@@ -109,7 +109,8 @@ def test_a_sweep_on_a_disk_that_fills_up_goes_on_where_it_was(reference, disk):
 def test_damage_to_the_compile_cache_costs_time_alone(reference, tmp_path):
   """JAX writes it in place: a kill, or a full disk, may leave halves of programs there."""
   cache = shutil.copytree(os.environ['JAX_COMPILATION_CACHE_DIR'], tmp_path / 'cache')
-  assert (entries := list(cache.glob('*-cache')))
+  entries = list(cache.glob('*-cache'))
+  assert entries
   for entry in entries:
     os.truncate(entry, entry.stat().st_size // 2)
   words = [*programs.command(tmp_path / 'w', *DIALS[:-1]), f'--config.device.compile_cache={cache}']
