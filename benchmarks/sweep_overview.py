@@ -45,7 +45,7 @@ def fill(study, workdir: Path) -> int:
   for run in found[::2]:
     directory = run.stage.directory(workdir)
     directory.mkdir(parents=True)
-    answers_to = [cache.evaluation_id(run.stage, at) for at in (None, *run.stage.probes)]
+    answers_to = [cache.evaluation_id(run.stage, at) for at in run.stage.evaluated_after]
     rows = [row | {'stage': run.stage.name}] * ROWS
     result = {'schema': results.SCHEMA, 'answers_to': answers_to, 'rows': rows}
     (directory / cache.RESULT).write_text(json.dumps(result))

@@ -146,7 +146,7 @@ class StageConfig:
   beta2: float = _field(over=0.0, high=0.9999)
   weight_decay: float = _field(low=0.0)
   clip_norm: float = _field(over=0.0)
-  checkpoint_every: int = _field(low=1)  # updates
+  checkpoint_every: int = _field(low=1)  # updates; while one is written, training goes on
   probes: tuple[int, ...] = _field(low=1)  # updates after which it is asked, beside the last
 
 

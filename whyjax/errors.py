@@ -1,8 +1,9 @@
 """Faults that are the user's to mend: one clear line each, no traceback."""
 
 import errno
+import os
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -22,12 +23,11 @@ def require(holds: bool, field: str, value: object, allowed: str) -> None:
 
 def disk_fault(error: BaseException | None) -> str:
   """The line that says so if a fault of the disk ended the run; '' if none did. Libraries wrap such
-  errors."""
-  full = 'No space left on device'
+  errors, and some keep no more than their words."""
   while error is not None:
-    known = isinstance(error, OSError) and error.errno in _DISK
-    if known or full in str(error):
-      what = str(error) if known else full
+    known = isinstance(error, OSError) and error.errno in (*_DISK, errno.EACCES)
+    words = (os.strerror(number) for number in _DISK)
+    if what := str(error) if known else next((w for w in words if w in str(error)), ''):
       return f'{what}; mend that, then the same command goes on from there'
     error = error.__cause__ or error.__context__
   return ''

@@ -23,12 +23,11 @@ Exit codes: 0 done, 2 bad input, 1 other faults, 143 or 130 saved and stopped (S
 """
 
 from collections.abc import Sequence
+import logging
 import signal
 import sys
 import threading
 import traceback
-
-from absl import logging
 
 from whyjax import actions, command_line
 from whyjax.errors import UserError, ending
@@ -66,7 +65,7 @@ def _stop(number: int, _) -> None:
 
 def _hush() -> None:
   """Libraries log at length and trace faults of their threads: what matters ends the run anyway."""
-  logging.set_verbosity(logging.FATAL)
+  logging.disable()
   sys.excepthook = sys.unraisablehook = threading.excepthook = lambda *_: None
 
 

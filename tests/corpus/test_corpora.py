@@ -3,7 +3,10 @@ step."""
 
 import dataclasses
 import hashlib
+from pathlib import Path
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -109,6 +112,26 @@ def test_a_damaged_corpus_is_refused_in_one_line(tmp_path):
   with pytest.raises(UserError, match=r'corpus .*delete it to write it again') as caught:
     store.prepare(spec, tmp_path)
   assert '\n' not in str(caught.value)
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from tests.corpus.test_corpora import STUDY
+from whyjax.corpus import corpora, store
+store.PackedRows._generate_examples = lambda *_: os._exit(9)
+store.prepare(corpora.pretrain_spec(STUDY, 5), Path(sys.argv[1]))
+"""
+
+
+def test_what_a_killed_writer_left_is_taken_away(tmp_path):
+  ended = subprocess.run(
+    [sys.executable, '-c', _KILLED, str(tmp_path)], cwd=Path(__file__).parents[2], check=False
+  )
+  assert ended.returncode == 9
+  (left,) = tmp_path.rglob('incomplete.*')
+  prepared = store.prepare(corpora.pretrain_spec(STUDY, 5), tmp_path)
+  assert prepared.rows > 0 and not left.exists()
 
 
 def test_a_corpus_in_place_of_another_is_refused(tmp_path):

@@ -2,19 +2,16 @@
 command finishes their work."""
 
 from collections.abc import Callable
-import os
 from pathlib import Path
 import signal
-import socket
 import subprocess
-import sys
 import time
 
 import pytest
 
-from tests import outcome
+from tests.end_to_end import programs
+from tests.end_to_end.programs import begun, differences, end, outcome
 
-TINY = Path(__file__).parent.parent / 'tiny.py'
 DIALS = [
   '--config.arms=("reason",)',
   '--config.later_arms=()',
@@ -31,28 +28,8 @@ DEVICES = 4  # of all processes together: then the mesh is one, and results are 
 
 def start(count: int, workdir: Path, *arguments: str) -> list[subprocess.Popen]:
   """`count` processes that work on one study."""
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    address = f'127.0.0.1:{free.getsockname()[1]}'
-  command = [sys.executable, '-m', 'whyjax.main', f'--config={TINY}', f'--workdir={workdir}']
-  command += [*DIALS, f'--config.device.host_devices={DEVICES // count}', *arguments]
-  started = []
-  for index in range(count):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(('SLURM_', 'OMPI_', 'XLA_'))}
-    env['TF_CPP_MIN_LOG_LEVEL'] = '2'
-    if count > 1:
-      env |= {'JAX_COORDINATOR_ADDRESS': address, 'JAX_NUM_PROCESSES': str(count)}
-      env['JAX_PROCESS_ID'] = str(index)
-    started.append(
-      subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    )
-  return started
-
-
-def end(started: list[subprocess.Popen], seconds: float = 240) -> tuple[list[int], list[str]]:
-  """Exit codes, and what each process said on stderr."""
-  said = [process.communicate(timeout=seconds)[1] for process in started]
-  return [process.returncode for process in started], said
+  devices = f'--config.device.host_devices={DEVICES // count}'
+  return programs.start(programs.command(workdir, *DIALS, devices, *arguments), count)
 
 
 def wait_for(what: str, holds: Callable[[], object], seconds: float = 180) -> None:
@@ -64,22 +41,23 @@ def wait_for(what: str, holds: Callable[[], object], seconds: float = 180) -> No
 
 def under_way(workdir: Path) -> None:
   """Waits until pretraining has a checkpoint."""
-  wait_for('a checkpoint', lambda: outcome.begun(workdir, 'pretrain'))
+  wait_for('a checkpoint', lambda: begun(workdir, 'pretrain'))
 
 
 @pytest.fixture(scope='module')
-def alone(tmp_path_factory) -> list[dict]:
+def alone(tmp_path_factory) -> dict:
   workdir = tmp_path_factory.mktemp('alone')
   codes, said = end(start(1, workdir))
   assert codes == [0], said
-  return outcome.records(workdir, device=False)
+  return outcome(workdir)
 
 
-def test_two_processes_equal_one(alone, tmp_path):
-  codes, said = end(start(2, tmp_path))
-  assert codes == [0, 0], said
-  assert outcome.records(tmp_path, device=False) == alone
-  assert all('waits for 2 processes' in text for text in said)
+@pytest.mark.parametrize('count', [2, 4])
+def test_many_processes_equal_one(alone, tmp_path, count):
+  codes, said = end(start(count, tmp_path))
+  assert codes == [0] * count, said
+  assert not differences(outcome(tmp_path), alone)
+  assert all(f'waits for {count} processes' in text for text in said)
   again = start(2, tmp_path)  # nothing is left to do
   assert end(again)[0] == [0, 0]
 
@@ -88,12 +66,12 @@ def test_sigterm_to_one_process_saves_and_ends_all(alone, tmp_path):
   started = start(2, tmp_path)
   under_way(tmp_path)
   started[0].send_signal(signal.SIGTERM)
-  codes, said = end(started, 60)
+  codes, said = end(started)
   assert codes == [143, 143], said
   assert 'stopped and saved at update' in said[0] and 'stopped' not in said[1]
   codes, said = end(start(1, tmp_path))  # on one process what two have begun
   assert codes == [0], said
-  assert outcome.records(tmp_path, device=False) == alone
+  assert not differences(outcome(tmp_path), alone)
 
 
 def test_sigterm_ends_an_evaluation(tmp_path):
@@ -113,12 +91,12 @@ def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):
   started = start(2, tmp_path)
   under_way(tmp_path)
   started[1].kill()
-  codes, _ = end(started, 60)
+  codes, _ = end(started)
   assert codes[1] == -signal.SIGKILL
   assert codes[0] in (75, -signal.SIGABRT)  # JAX aborts where it notices first
   codes, said = end(start(2, tmp_path))
   assert codes == [0, 0], said
-  assert outcome.records(tmp_path, device=False) == alone
+  assert not differences(outcome(tmp_path), alone)
 
 
 def test_bad_input_is_said_once_and_ends_all(tmp_path):

@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from tests import outcome
+from tests.end_to_end.programs import begun, differences, outcome
 from tests.end_to_end.slurm import cluster as slurm
 from tests.end_to_end.slurm.cluster import Cluster
 
@@ -83,7 +83,7 @@ def test_a_sweep_outlives_one_of_its_nodes(cluster, request, tmp_path):
   with cluster.explains(workdir):
     jobs = cluster.sweep(arguments(workdir))
     cluster.note('sweep submitted')
-    cluster.until('pretraining under way', lambda: outcome.begun(workdir, 'pretrain'), jobs)
+    cluster.until('pretraining under way', lambda: begun(workdir, 'pretrain'), jobs)
     node = cluster.shown(jobs[0])[0]['BatchHost']
     cluster.kill(node)
     # Meanwhile the plain run: Slurm waits long before it gives up a node.
@@ -95,8 +95,7 @@ def test_a_sweep_outlives_one_of_its_nodes(cluster, request, tmp_path):
     log = (workdir / 'logs/0.log').read_text()
     assert re.search(r'pretrain: resumes at update [1-9]\d* of', log)
     assert [task['Restarts'] for task in tasks] == ['1', '0', '0', '0']
-    assert outcome.records(workdir) == outcome.records(alone)
-    assert outcome.parameters(workdir) == outcome.parameters(alone)
+    assert not differences(outcome(workdir), outcome(alone))
 
 
 def test_preempted_runs_save_and_go_on(cluster, alone, tmp_path):
@@ -106,9 +105,7 @@ def test_preempted_runs_save_and_go_on(cluster, alone, tmp_path):
   with cluster.explains(workdir):
     jobs = cluster.sweep(arguments(workdir), '--partition=low')
     cluster.note('sweep submitted')
-    cluster.until(
-      'both arms under way', lambda: all(outcome.begun(workdir, arm) for arm in arms), jobs
-    )
+    cluster.until('both arms under way', lambda: all(begun(workdir, arm) for arm in arms), jobs)
     all_nodes = ('--partition=high', '--nodes=3', '--exclusive', '--output=/dev/null')
     high = cluster.ask('sbatch', '--parsable', *all_nodes, '--wrap=true').strip()
     cluster.note('job of high priority submitted')
@@ -119,8 +116,7 @@ def test_preempted_runs_save_and_go_on(cluster, alone, tmp_path):
       (saved,) = re.findall(r'stopped and saved at update (\d+) of', log)
       assert re.findall(r'resumes at update (\d+) of', log) == [saved]
     assert [task['Restarts'] for task in tasks] == ['1', '1', '0']
-    assert outcome.records(workdir) == outcome.records(alone)
-    assert outcome.parameters(workdir) == outcome.parameters(alone)
+    assert not differences(outcome(workdir), outcome(alone))
 
 
 def test_a_job_of_two_nodes_outlives_a_killed_process(cluster, alone, tmp_path):
@@ -130,7 +126,7 @@ def test_a_job_of_two_nodes_outlives_a_killed_process(cluster, alone, tmp_path):
     options = ('--nodes=2', f'--output={tmp_path}/job.log')
     job = cluster.job(arguments(workdir, processes=2), *options)
     cluster.note('job submitted')
-    cluster.until('the arm under way', lambda: outcome.begun(workdir, 'align-reason'), [job])
+    cluster.until('the arm under way', lambda: begun(workdir, 'align-reason'), [job])
     slurm.kill_process(1, workdir)
     cluster.note('process 1 killed')
     (task,) = cluster.completes([job])
@@ -138,5 +134,4 @@ def test_a_job_of_two_nodes_outlives_a_killed_process(cluster, alone, tmp_path):
     assert log.count('waits for 2 processes') == 4
     assert re.search(r'align/reason: resumes at update [1-9]\d* of', log)
     assert task['Restarts'] == '1' and task['NumNodes'] == '2'
-    assert outcome.records(workdir, device=False) == outcome.records(alone, device=False)
-    assert outcome.parameters(workdir) == outcome.parameters(alone)
+    assert not differences(outcome(workdir), outcome(alone))

@@ -1,7 +1,9 @@
 """Calibrate, freeze, judge: kept apart by code."""
 
 import dataclasses
+import errno
 import json
+import os
 
 import pytest
 
@@ -114,6 +116,18 @@ def test_dials_are_frozen_once_and_at_a_commit(frozen):
   protocol.freeze(other, 'b' * 40)
   assert protocol.frozen(STUDY) == COMMIT and protocol.frozen(other) == 'b' * 40
   assert len(json.loads(frozen.read_text())) == 2
+
+
+def test_a_disk_that_is_full_costs_no_frozen_dials(frozen, monkeypatch):
+  before = frozen.read_text()
+
+  def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(os, 'fsync', full)
+  with pytest.raises(OSError, match='No space'):
+    protocol.freeze(_with(pretrain={'updates': 4001}), COMMIT)
+  assert frozen.read_text() == before
 
 
 def test_the_committed_file_can_be_read_and_names_commits():

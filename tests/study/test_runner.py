@@ -92,6 +92,15 @@ def test_finished_study_is_reused_without_jax_and_says_the_same(copy, monkeypatc
   assert not any(r['run']['reused'] for r in results.select(before, record='stage', kind='later'))
 
 
+def test_a_result_that_a_kill_prevented_is_written_without_asking_again(copy, monkeypatch):
+  path = _stage('align/reason').directory(copy) / cache.RESULT
+  before = path.read_bytes()
+  path.unlink()  # killed after the evaluation
+  monkeypatch.setitem(sys.modules, 'whyjax.study.execute', None)
+  _run(_study(), copy)
+  assert path.read_bytes() == before
+
+
 def test_other_questions_are_asked_without_training_again(copy, monkeypatch):
   monkeypatch.setattr(execute.loop, 'train', lambda **_: pytest.fail('trained again'))
   before = results.read(copy / 'results.jsonl')

@@ -1,11 +1,13 @@
 """A workdir is of one study, held by one process, and never half-written."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -107,3 +109,62 @@ def test_failed_write_keeps_the_old_file_whole(tmp_path, monkeypatch):
   with pytest.raises(OSError, match='No space'):
     workdir.write_atomic(path, 'new and longer')
   assert path.read_text() == 'old'
+  assert _names(tmp_path) == ['done.json']  # the draft does not take the room of what comes next
+
+
+def test_drafts_of_a_killed_process_are_taken_away_by_who_is_alone(tmp_path, monkeypatch):
+  stage = tmp_path / 'stages' / 'pretrain-1'
+  with workdir.hold(tmp_path, 'mine'):
+    stage.mkdir(parents=True)
+  with monkeypatch.context() as killed:
+    killed.setattr(os, 'replace', lambda *_: None)
+    workdir.write_atomic(tmp_path / 'runs.jsonl', 'drafted')
+    workdir.write_atomic(stage / 'done.json', 'drafted')
+  stranger = stage / 'results.parquet.17.tmp'
+  stranger.write_text('not of write_atomic')
+  (draft,) = stage.glob('done.json.*')
+  with workdir.hold(tmp_path, 'mine', shared=True):
+    assert draft.exists()  # another may be writing it
+  with workdir.hold(tmp_path, 'mine'):
+    assert not draft.exists() and not list(tmp_path.glob('runs.jsonl*')) and stranger.exists()
+
+
+def test_a_holder_of_a_directory_clears_it_alone(tmp_path):
+  mine, other = tmp_path / 'mine', tmp_path / 'other'
+  for stage in (mine, other):
+    stage.mkdir()
+    (stage / 'done.json.host-17.tmp').write_text('')
+  with workdir.lock(mine, 'mine'):
+    assert _names(mine) == ['lock'] and _names(other) == ['done.json.host-17.tmp']
+
+
+def test_who_is_patient_waits_for_the_holder(tmp_path):
+  with contextlib.ExitStack() as held:
+    held.enter_context(workdir.hold(tmp_path, 'mine', shared=True))
+    with pytest.raises(UserError, match='in use'), workdir.hold(tmp_path, 'mine', patience=0.1):
+      pass
+    threading.Timer(0.5, held.close).start()
+    with workdir.hold(tmp_path, 'mine', patience=30):
+      pass
+
+
+def test_a_directory_that_may_not_be_written_is_refused_although_its_lock_may(tmp_path):
+  with workdir.hold(tmp_path, 'mine'):
+    pass
+  tmp_path.chmod(0o555)
+  try:
+    ended = subprocess.run(
+      [*_without_override(), sys.executable, '-c', _HOLDER, str(tmp_path)],
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+  finally:
+    tmp_path.chmod(0o755)
+  assert ended.returncode == 1 and ended.stdout == ''
+  assert f'UserError: workdir {tmp_path}: cannot be written (Permission denied)' in ended.stderr
+
+
+def _without_override() -> list[str]:
+  """What makes root obey permissions, too."""
+  return ['setpriv', '--bounding-set=-dac_override'] if os.geteuid() == 0 else []

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 
@@ -11,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from tests import tiny
-from whyjax import config, results
+from whyjax import command_line, config, results
 from whyjax.errors import UserError
 from whyjax.study import cache, runner
 from whyjax.study import workdir as workdirs
-from whyjax.sweep import local, overview, runs
+from whyjax.sweep import local, overview, runs, single
 
 ROOT = Path(__file__).parents[2]
 STUDY = config.parse(tiny.get_config().to_dict())
@@ -168,6 +170,86 @@ def test_bad_input_is_one_line(arguments, line, tmp_path):
   ended = command(tmp_path / 'tiny', *arguments)
   assert ended.returncode == 2
   assert line in ended.stderr and ended.stderr.count('\n') == 1
+
+
+def test_a_run_looks_at_its_workdir_before_all_else(tmp_path):
+  (tmp_path / 'thesis.tex').write_text('')
+  ended = command(tmp_path, '--run=4')
+  assert ended.returncode == 2 and ended.stderr.count('\n') == 1
+  assert "is no workdir but holds 'thesis.tex'" in ended.stderr
+  assert [path.name for path in tmp_path.iterdir()] == ['thesis.tex']
+  with workdirs.hold(tmp_path / 'yours', 'yours'):
+    pass
+  with pytest.raises(UserError, match="belongs to study 'yours'"):
+    single.run(STUDY, tmp_path / 'yours', 4, Console(quiet=True))
+
+
+TWO_RUNS = (
+  '--config.arms=("demonstrations",)',
+  '--config.later_arms=()',
+  '--config.later=()',
+  '--config.claims=()',
+)
+# Starts a run twice when it is asked to for the first time, as the run of a killed pool and that of
+# the next pool. The former is faster, and holds the workdir for longer than its last run takes.
+_TWICE = """
+import fcntl, pathlib, subprocess, sys, time
+program = [sys.executable, '-m', 'whyjax.main', *sys.argv[1:]]
+workdir = pathlib.Path(next(a for a in sys.argv if a.startswith('--workdir=')).split('=')[1])
+
+def held(path):
+  with open(path) as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+      return True
+
+if '--run=0' in sys.argv and not (workdir / 'twice').exists():
+  (workdir / 'twice').touch()
+  subprocess.Popen(program)
+  while not any(held(lock) for lock in workdir.glob('stages/*/lock')):
+    time.sleep(0.01)
+sys.exit(subprocess.run(program).returncode)
+"""
+_LINGER = """
+import fcntl, pathlib, sys, time
+workdir = pathlib.Path(sys.argv[1])
+with open(workdir / 'lock') as file:
+  fcntl.flock(file, fcntl.LOCK_SH)
+  while len(list(workdir.glob('stages/*/result.json'))) < 2:
+    time.sleep(0.1)
+  time.sleep(4)
+"""
+
+
+def test_runs_of_a_killed_pool_do_not_stop_the_next(tmp_path, monkeypatch):
+  arguments = ['--config=tests/tiny.py', f'--workdir={tmp_path / "w"}', *TWO_RUNS]
+  study = command_line.parse(['whyjax', *arguments]).study
+  monkeypatch.setattr(local, '_PROGRAM', (sys.executable, '-c', _TWICE))
+  said(overview.expand, study, tmp_path / 'w')
+  with subprocess.Popen([sys.executable, '-c', _LINGER, str(tmp_path / 'w')]):
+    text = said(local.sweep, study, tmp_path / 'w', arguments, 0)
+  assert 'failed' not in text and 'pretrain: done' in text
+  assert (tmp_path / 'w' / 'results.jsonl').exists()
+
+
+def test_a_pool_that_fails_leaves_no_run_behind(tmp_path, monkeypatch):
+  sizes = ['--config.kind=scaling', '--config.scaling.sizes=("10k",)']
+  arguments = ['--config=tests/tiny.py', *TWO_RUNS[1:], '--config.arms=()', *sizes]
+  study = command_line.parse(['whyjax', *arguments, '--config.scaling.updates=(3, 6)']).study
+  workdir, started = tmp_path / 'w', []
+  monkeypatch.setattr(local, '_PROGRAM', (sys.executable, '-c', 'import time; time.sleep(300)'))
+  cores = (10**6, *os.sched_getaffinity(0))  # where the second is to run, nothing can
+  monkeypatch.setattr(
+    local, 'slots', lambda *_: [local.Slot(frozenset({c}), {}) for c in cores[:2]]
+  )
+  popen = subprocess.Popen
+  monkeypatch.setattr(
+    subprocess, 'Popen', lambda *a, **k: started.append(popen(*a, **k)) or started[-1]
+  )
+  with pytest.raises((OSError, ValueError)):
+    said(local.sweep, study, workdir, arguments, 1)
+  assert [process.poll() for process in started] == [-signal.SIGTERM] * 2
 
 
 def test_collecting_nothing_is_said(tmp_path):

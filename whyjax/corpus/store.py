@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import io
 from pathlib import Path
+import shutil
 
 from absl import logging
 import numpy as np
@@ -113,8 +114,10 @@ def prepare(spec: corpora.CorpusSpec, root: Path) -> Corpus:
     written = None
     with _alone(root, spec):
       if not builder.is_prepared():
-        # TFDS writes beside and renames at the end: what an interrupted writer left is never taken
-        # for whole.
+        # TFDS writes beside and renames at the end: what a killed writer left is never taken for
+        # whole, and is of no use.
+        for left in Path(builder.data_dir).parent.glob('incomplete.*'):
+          shutil.rmtree(left)
         builder.download_and_prepare()
         written = builder.written
         builder = PackedRows(spec, root)

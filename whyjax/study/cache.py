@@ -88,7 +88,7 @@ def save_trained(stage: Stage, workdir: Path, record: dict) -> None:
 
 def evaluated(stage: Stage, workdir: Path) -> tuple[list[dict], float] | None:
   """Records and seconds of all evaluations of a stage; None when one of them is missing."""
-  found = [answers(stage, workdir, update) for update in (None, *stage.probes)]
+  found = [answers(stage, workdir, update) for update in stage.evaluated_after]
   if None in found:
     return None
   return [r for records, _ in found for r in records], sum(seconds for _, seconds in found)
@@ -163,7 +163,7 @@ def has_result(stage: Stage, workdir: Path) -> bool:
 
 def _asked(stage: Stage) -> list[str]:
   """What the evaluations of a stage are to be of."""
-  return [evaluation_id(stage, update) for update in (None, *stage.probes)]
+  return [evaluation_id(stage, update) for update in stage.evaluated_after]
 
 
 def _answers_file(stage: Stage, workdir: Path, update: int | None) -> Path:

@@ -53,7 +53,7 @@ def complete(
     interrupt.check(f'before {stage.name}')
     label = f'[{number}/{len(stages)}] '
     params = _train(stage, workdir, log, label) if stage in untrained else _params(stage, workdir)
-    for update in (None, *stage.probes):
+    for update in stage.evaluated_after:
       if not processes.agreed(functools.partial(_is_answered, stage, workdir, update)):
         at = params if update is None else restore_params(_checkpoints(stage, workdir), update)
         _evaluate(stage, at, workdir, update)
@@ -115,9 +115,16 @@ def _lessons(stage: Stage, workdir: Path) -> tuple[loop.Data, Method, list[int]]
     method = Reinforcement(stage.study.reinforcement, stage.study.world)
     return EpisodeData(stage.corpora, rows), method, [0] * len(stage.replicas)
   root = workdir / 'corpora'
-  if processes.several():
-    processes.first_does(lambda: [store.prepare(spec, root) for spec in stage.corpora])
-  texts = [store.prepare(spec, root) for spec in stage.corpora]
+  texts = []
+
+  def prepare() -> None:
+    texts[:] = [store.prepare(spec, root) for spec in stage.corpora]
+
+  processes.first_does(prepare)
+  if not texts:
+    # Written by the first process; verified by every one, although that reads all of it: each reads
+    # its rows by itself, and what a network file system shows one host says nothing about another.
+    prepare()
   supervised = [text.supervised_tokens for text in texts]
   return Loader(texts, rows, stage.seeds()[1]), TEXT, supervised
 

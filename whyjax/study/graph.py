@@ -72,6 +72,11 @@ class Stage:
     """Updates after which the model is evaluated, beside the last."""
     return self.training.probes if self.trains else ()
 
+  @property
+  def evaluated_after(self) -> tuple[int | None, ...]:
+    """All updates after which the model is evaluated; None, the first, is the last."""
+    return (None, *self.probes)
+
   def asked(self, update: int | None) -> StudyConfig:
     """The study with the batteries that are asked after `update` (None = at the end): on the way
     only what curves and claims need."""

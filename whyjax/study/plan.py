@@ -102,7 +102,7 @@ def cost(stage: Stage, workdir: Path) -> Cost:
   flops = sizes.flops_per_token(stage.model, vocabulary(study.world).size, stage.row_length)
   # An item is read twice when forced, and once for each answer; reading is a third of training.
   answers = 1 + study.evals.samples
-  batteries = sum(len(stage.asked(at).evals.batteries) for at in (None, *stage.probes))
+  batteries = sum(len(stage.asked(at).evals.batteries) for at in stage.evaluated_after)
   read = (
     study.evals.battery_items
     * batteries

@@ -16,6 +16,7 @@ from whyjax.config import StudyConfig
 from whyjax.corpus.templates import TEXT_VERSION
 from whyjax.errors import UserError
 from whyjax.study import statistics
+from whyjax.study.workdir import write_atomic
 
 CALIBRATION = range(1000)  # seeds of worlds
 FROZEN = Path(__file__).parent / 'frozen.json'
@@ -101,7 +102,7 @@ def freeze(study: StudyConfig, commit: str) -> str:
   # Entries of other versions match no study any more; what was judged by them names their commit.
   valid = [e for e in _entries() if e['dials'].get('versions') == _versions()]
   entries = [*valid, {'commit': commit, 'study': study.name, 'dials': dials(study)}]
-  FROZEN.write_text(json.dumps(entries, indent=1, sort_keys=True) + '\n')
+  write_atomic(FROZEN, json.dumps(entries, indent=1, sort_keys=True) + '\n')
   return f'dials of {study.name} frozen at {commit}; now commit {FROZEN}'
 
 

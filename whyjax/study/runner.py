@@ -1,7 +1,6 @@
 """Runs a study from corpora to report; what is finished is reused, what was interrupted goes on."""
 
-from collections.abc import Collection, Iterator, Sequence
-import contextlib
+from collections.abc import Collection, Sequence
 import dataclasses
 import itertools
 import json
@@ -29,8 +28,13 @@ from whyjax.study.graph import Stage
 from whyjax.training import processes
 
 
-def run(study: StudyConfig, workdir: Path, console: Console) -> None:
+def run(
+  study: StudyConfig, workdir: Path, console: Console, patience: float = workdirs.PATIENCE
+) -> None:
   """Trains, evaluates and judges; leaves results.jsonl, the figure and the report in `workdir`.
+
+  Args:
+    patience: seconds to wait for others who hold the workdir.
 
   Raises:
     UserError: bad input of any kind, found as early as it can be.
@@ -38,7 +42,7 @@ def run(study: StudyConfig, workdir: Path, console: Console) -> None:
   """
   stages = graph.stages(study)
   path = workdir / 'results.jsonl'
-  with _hold(workdir, study.name):
+  with workdirs.hold_for_all(workdir, study.name, patience=patience):
     console.print(f'[bold]{study.name}[/]: {study.question}', highlight=False)
     console.print(
       f'{len(stages)} stages on {study.device.platform}, workdir {workdir}; '
@@ -55,18 +59,6 @@ def run(study: StudyConfig, workdir: Path, console: Console) -> None:
       report.build(path, workdir, console)
 
     processes.first_does(conclude)
-
-
-@contextlib.contextmanager
-def _hold(workdir: Path, study: str) -> Iterator[None]:
-  """The workdir, held by the first process for all."""
-  with contextlib.ExitStack() as held:
-    processes.first_does(lambda: held.enter_context(workdirs.hold(workdir, study)))
-    if not processes.everywhere((workdir / workdirs.MARKER).exists()):
-      raise UserError(
-        f'workdir {workdir}: some process does not see it; must be on a disk that all share'
-      )
-    yield
 
 
 def _keep_other(path: Path, records: Sequence[dict], console: Console) -> None:
@@ -108,6 +100,8 @@ def _complete(stages: Sequence[Stage], workdir: Path, console: Console) -> set[s
 
   for stage in trained:
     if stage not in missing and processes.is_first():
+      if not cache.has_result(stage, workdir):  # killed after the evaluation
+        cache.save_result(stage, workdir)
       done(stage, ' '.join(['reused', *_other_versions(stage, workdir)]))
   if missing:
     from whyjax.study import execute  # JAX: a finished study does not need it

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -12,10 +13,12 @@ import time
 from typing import IO
 
 from whyjax.errors import UserError
+from whyjax.training import processes
 
 SCHEMA = 1
 MARKER = 'whyjax.json'
 LOCK = 'lock'
+PATIENCE = 1.0  # seconds: who only asks for the state of a lock has it for a moment
 
 
 def check(path: Path, study: str) -> None:
@@ -46,43 +49,82 @@ def check(path: Path, study: str) -> None:
 
 
 @contextlib.contextmanager
-def hold(path: Path, study: str, *, shared: bool = False) -> Iterator[None]:
+def hold(
+  path: Path, study: str, *, shared: bool = False, patience: float = PATIENCE
+) -> Iterator[None]:
   """Makes or reopens the workdir of a study and keeps others out until the end: all, or with
-  `shared` those that want it for themselves.
+  `shared` those that want it for themselves. Who holds it alone takes away what was left half
+  written.
+
+  Args:
+    patience: seconds to wait for others who hold it.
 
   Raises:
     UserError: as `check`, or the directory cannot be written, or another process holds it.
   """
   check(path, study)
-  with lock(path, f'workdir {path}', shared=shared):
+  with lock(path, f'workdir {path}', shared=shared, patience=patience):
+    if not shared:
+      for stage in path.glob('stages/*'):
+        _clear(stage)
     if not (path / MARKER).exists():
       write_atomic(path / MARKER, json.dumps({'schema': SCHEMA, 'study': study}) + '\n')
     yield
 
 
 @contextlib.contextmanager
-def lock(path: Path, what: str, *, shared: bool = False) -> Iterator[None]:
+def hold_for_all(
+  path: Path, study: str, *, shared: bool = False, patience: float = PATIENCE
+) -> Iterator[None]:
+  """`hold` by the first of several processes for all of them.
+
+  Raises:
+    UserError: as `hold`, or one of them does not see the directory.
+  """
+  with contextlib.ExitStack() as held:
+    mine = hold(path, study, shared=shared, patience=patience)
+    processes.first_does(lambda: held.enter_context(mine))
+    if not processes.everywhere((path / MARKER).exists()):
+      raise UserError(
+        f'workdir {path}: some process does not see it; must be on a disk that all share'
+      )
+    yield
+
+
+@contextlib.contextmanager
+def lock(
+  path: Path, what: str, *, shared: bool = False, patience: float = PATIENCE
+) -> Iterator[None]:
   """Holds the lock of a directory, which is made if it is not there.
 
-  The kernel drops a flock with its holder, however it dies, so no stale lock can remain.
+  The kernel drops a flock with its holder, however it dies, so no stale lock can remain. Drafts of
+  `write_atomic` can: who holds the lock alone takes them away.
 
   Args:
     what: the directory, in the words of an error.
     shared: others may hold it as well, if they share too.
+    patience: seconds to wait for others who hold it.
+
+  Raises:
+    UserError: the directory cannot be written, or another process holds it.
   """
   try:
     path.mkdir(parents=True, exist_ok=True)
     file = os.fdopen(os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644), 'r+')
+    if not os.access(path, os.W_OK | os.X_OK):  # a lock that is there can be opened all the same
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
   except OSError as error:
     raise UserError(f'{what}: cannot be written ({error.strerror}); give another') from error
   with file:
-    if not _taken(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+    if not _taken(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, patience):
       holder = file.read().strip() or 'another process'
       raise UserError(f'{what}: in use by {holder}; wait for it or give another --workdir')
     since = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()} since {since}\n')
     file.flush()
+    if not shared:
+      _clear(path)
     yield
 
 
@@ -94,7 +136,7 @@ def is_locked(path: Path) -> bool:
     return not _taken(file, fcntl.LOCK_SH, seconds=0)
 
 
-def _taken(file: IO[str], how: int, seconds: float = 1) -> bool:
+def _taken(file: IO[str], how: int, seconds: float) -> bool:
   """Whether a lock could be had: who only asks for its state has it for a moment."""
   end = time.monotonic() + seconds
   while True:
@@ -110,11 +152,21 @@ def _taken(file: IO[str], how: int, seconds: float = 1) -> bool:
 def write_atomic(path: Path, text: str) -> None:
   """Writes a whole file or none: a reader, or a run after a crash, never sees a part of it."""
   draft = path.with_name(f'{path.name}.{socket.gethostname()}-{os.getpid()}.tmp')
-  with open(draft, 'w') as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(draft, path)
+  try:
+    with open(draft, 'w') as file:
+      file.write(text)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(draft, path)
+  except BaseException:
+    draft.unlink(missing_ok=True)  # on a full disk it would take the room of what comes next
+    raise
+
+
+def _clear(directory: Path) -> None:
+  """Takes away what `write_atomic` of a killed process left; nobody else may be writing there."""
+  for draft in directory.glob('*-[0-9]*.tmp'):
+    draft.unlink(missing_ok=True)
 
 
 def _read_marker(path: Path) -> dict:

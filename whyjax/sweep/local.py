@@ -1,6 +1,7 @@
 """A sweep on this machine: a bounded pool of processes, each with cores or GPUs of its own."""
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -24,6 +25,7 @@ from whyjax.training.interrupt import Interrupt, Preempted
 _RETRIES = 3  # of a run that was stopped by others, or stuck
 _TRANSIENT = (*runs.STOPPED, 75, 134)
 _POLL_SECONDS = 0.2
+_LINGER_SECONDS = 120.0  # that runs of a killed pool may take to see that nothing is left to do
 _PROGRAM = (sys.executable, '-m', 'whyjax.main')
 
 
@@ -109,7 +111,7 @@ def sweep(
       f'{failed} of {len(found)} runs are not done: --action=status shows why; the same command '
       'tries them again'
     )
-  runner.run(study, workdir, console)
+  runner.run(study, workdir, console, patience=_LINGER_SECONDS)
 
 
 def _alone(run: Run) -> list[str]:
@@ -134,7 +136,10 @@ class _Pool:
     self._waiting = [run for run in found if run.index not in self._done]
 
   def work(self, interrupt: Interrupt) -> int:
-    """Returns how many runs are not done: they failed, or wait for one that did."""
+    """Returns how many runs are not done: they failed, or wait for one that did.
+
+    However it ends, no run that it has started goes on: they are asked to save, and awaited.
+    """
     columns = (
       TextColumn('{task.description}'),
       BarColumn(),
@@ -142,11 +147,14 @@ class _Pool:
       TimeElapsedColumn(),
       TimeRemainingColumn(),
     )
-    with Progress(*columns, console=self._console, transient=True) as progress:
+    with contextlib.ExitStack() as last:
+      last.callback(self._stop)
+      progress = last.enter_context(Progress(*columns, console=self._console, transient=True))
       bar = progress.add_task('', total=len(self._runs), completed=len(self._done))
       while self._jobs or self._startable():
         if number := interrupt.poll():
-          self._stop(number)
+          self._stop()
+          raise Preempted(f'stopped with {self._left()} of {len(self._runs)} runs to do', number)
         self._reap()
         self._start()
         now = ', '.join(job.run.stage.name for job in self._jobs)
@@ -176,8 +184,8 @@ class _Pool:
           env={**os.environ, **slot.environment},
           start_new_session=True,  # Ctrl-C is ours alone: they are asked to save
         )
-      os.sched_setaffinity(process.pid, slot.cores)
       self._jobs.append(_Job(run, slot, process))
+      os.sched_setaffinity(process.pid, slot.cores)
 
   def _reap(self) -> None:
     for job in [job for job in self._jobs if job.process.poll() is not None]:
@@ -185,22 +193,24 @@ class _Pool:
       self._free.append(job.slot)
       found = runs.state(job.run, self._workdir)
       name = job.run.stage.name
+      held = found.word == runs.RUNNING  # by a run of a killed pool, which was faster
+      transient = job.process.returncode in _TRANSIENT
       if found.word == runs.DONE:
         self._done.add(job.run.index)
         self._console.print(f'{name}: done', highlight=False)
-      elif job.process.returncode in _TRANSIENT and self._tries[job.run.index] < _RETRIES:
+      elif held or (transient and self._tries[job.run.index] < _RETRIES):
         self._waiting.append(job.run)
       else:
         self._failed.add(job.run.index)
         self._console.print(f'[bold reverse red] {name} failed [/] {found.line}', highlight=False)
 
-  def _stop(self, number: int) -> None:
-    """Ends with all runs, which save first."""
+  def _stop(self) -> None:
+    """Ends all runs, which save first."""
     for job in self._jobs:
       job.process.send_signal(signal.SIGTERM)
     for job in self._jobs:
       job.process.wait()
-    left = len(self._runs) - sum(
-      runs.state(run, self._workdir).word == runs.DONE for run in self._runs
-    )
-    raise Preempted(f'stopped with {left} of {len(self._runs)} runs to do', number)
+
+  def _left(self) -> int:
+    states = [runs.state(run, self._workdir).word for run in self._runs]
+    return len(states) - states.count(runs.DONE)

@@ -18,13 +18,15 @@ def run(study: StudyConfig, workdir: Path, index: int, console: Console) -> None
   """Does what is left to do of the stage with this number; the same command goes on.
 
   Raises:
-    UserError: there is no such run, the one before it has no result, or it is being run already.
+    UserError: there is no such run, the workdir is of something else or cannot be written, the run
+      before it has no result, or it is being run already.
     Preempted: the process was asked to end, and has saved its state.
   """
   chosen = runs.chosen(study, index)
   stage = chosen.stage
   directory = stage.directory(workdir)
   with contextlib.ExitStack() as held:
+    held.enter_context(workdirs.hold_for_all(workdir, study.name, shared=True))
 
     def claim() -> None:
       if stage.parent and cache.trained(stage.parent, workdir) is None:
@@ -32,7 +34,6 @@ def run(study: StudyConfig, workdir: Path, index: int, console: Console) -> None
           f'--run = {index}: {stage.name} starts from {stage.parent.name}, which is not finished; '
           f'run {chosen.after} first'
         )
-      held.enter_context(workdirs.hold(workdir, study.name, shared=True))
       held.enter_context(workdirs.lock(directory, f'run {index} ({stage.name})'))
       if not cache.has_result(stage, workdir):
         runs.begin(directory)
@@ -46,7 +47,8 @@ def run(study: StudyConfig, workdir: Path, index: int, console: Console) -> None
     except (SystemExit, Exception) as error:
       if processes.is_first():
         line, code = ending(error)
-        runs.end(directory, code, line)
+        with contextlib.suppress(OSError):  # of a full disk; that is what `error` says
+          runs.end(directory, code, line)
       raise
     if processes.is_first():
       runs.end(directory, 0, '')

@@ -139,6 +139,7 @@ def train(
           _report(reporter, checkpoints, *under_way.popleft())
           watchdog.seen()
         watchdog.rest()
+        reporter.flush()
         checkpoints.save(step, *state, reporter.saved | identity | {'name': name, 'meta': meta})
 
   if interrupt.number:

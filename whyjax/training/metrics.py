@@ -1,12 +1,16 @@
 """Where the numbers of training go: JSON lines, TensorBoard events, and a live line for people."""
 
+from collections.abc import Mapping
 import json
+import os
 from pathlib import Path
 import sys
 import time
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from whyjax.config import StageConfig
 from whyjax.training import processes
@@ -42,8 +46,7 @@ class Reporter:
     self._writes = processes.is_first()
     if self._writes:
       self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
-      purge = self.saved['step'] + 1
-      self._events = SummaryWriter(str(directory / 'tensorboard'), purge_step=purge)
+      self._events = _Events(directory / 'tensorboard', self.saved['step'])
       self._progress = _Progress()
 
   def __enter__(self) -> 'Reporter':
@@ -55,6 +58,12 @@ class Reporter:
     self._lines.close()
     self._events.close()
     self._progress.close()
+
+  def flush(self) -> None:
+    """What was reported is on disk, before a checkpoint from which others go on."""
+    if self._writes:
+      os.fsync(self._lines.fileno())
+      self._events.flush()
 
   def start_clock(self) -> None:
     """What came before (compilation, a checkpoint) does not count as time of steps."""
@@ -90,13 +99,11 @@ class Reporter:
       'weight': weight.sum(1).tolist(),
       'grad_norm': metrics['grad_norm'].max(1).tolist(),
     }
-    run = {'seconds': round(seconds, 4), 'tokens_per_second': round(speed)}
+    run = {'seconds': round(seconds, 6), 'tokens_per_second': round(speed)}
     self._lines.write(json.dumps(record | {'run': run}, sort_keys=True) + '\n')
-    for key in metrics:
-      for replica, value in enumerate(record[key]):
-        self._events.add_scalar(f'{key}/{replica}', value, end)
-    for key, value in {'learning_rate': record['learning_rate'], **run}.items():
-      self._events.add_scalar(key, value, end)
+    values = {'learning_rate': record['learning_rate'], **run}
+    values |= {f'{key}/{r}': value for key in metrics for r, value in enumerate(record[key])}
+    self._events.add(end, values)
     left = (self._updates - end) * self._tokens / speed
     shown = 'reward' if 'reward' in record else 'loss'
     self._progress.show(
@@ -114,6 +121,27 @@ def _open_lines(path: Path, start: int):
   part.write_text(''.join(kept))
   part.replace(path)
   return path.open('a', buffering=1)
+
+
+class _Events:
+  """Events for TensorBoard.
+
+  The writer of tensorboardX that all know leaves writing to a thread. On a full disk that thread
+  dies, and training waits for it for ever; a process that is killed loses what it held back.
+  """
+
+  def __init__(self, directory: Path, start: int):
+    """Events of an earlier run after `start` updates are no longer shown."""
+    directory.mkdir(parents=True, exist_ok=True)
+    self._writer = EventsWriter(str(directory / 'events'), f'.{os.getpid()}')
+    began = SessionLog(status=SessionLog.START)
+    self._writer.write_event(Event(wall_time=time.time(), step=start + 1, session_log=began))
+    self.flush, self.close = self._writer.flush, self._writer.close
+
+  def add(self, step: int, values: Mapping[str, float]) -> None:
+    """Scalars by tag, after so many updates."""
+    summary = Summary(value=[Summary.Value(tag=k, simple_value=x) for k, x in values.items()])
+    self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
 
 
 class _Progress:

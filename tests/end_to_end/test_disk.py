@@ -1,0 +1,146 @@
+"""A full disk, and one that may not be written, end a run with one line; once that is mended, the
+same command goes on, and nothing was lost."""
+
+import os
+import resource
+import shutil
+import subprocess
+import time
+import warnings
+
+import pytest
+
+from tests.end_to_end import programs
+from tests.end_to_end.disk import Disk
+
+DIALS = (
+  '--config.arms=("reason",)',
+  '--config.later_arms=()',
+  '--config.later=()',
+  '--config.claims=()',
+  '--config.evals.batteries=("agentic-tools", "facts", "controls")',
+  '--config.pretrain.updates=60',
+  '--config.pretrain.checkpoint_every=10',
+  '--config.device.steps_per_dispatch=1',
+  '--config.device.compile_cache=',
+)
+FULL = 'No space left on device; mend that, then the same command goes on from there\n'
+PRETRAIN = 'w/stages/pretrain-*'
+# What is there when the disk fills up.
+MOMENTS = {
+  'a corpus': 'w/corpora/packed_rows/*',
+  'training': f'{PRETRAIN}/metrics.jsonl',
+  'a checkpoint': f'{PRETRAIN}/checkpoints/*.orbax-checkpoint-tmp',
+  'an evaluation': f'{PRETRAIN}/done.json',
+  'the report': 'w/stages/align-*/result.json',
+}
+
+
+@pytest.fixture(scope='module')
+def reference(tmp_path_factory) -> dict:
+  workdir = tmp_path_factory.mktemp('reference') / 'w'
+  codes, said = programs.end(programs.start(programs.command(workdir, *DIALS)))
+  assert codes == [0], said
+  return programs.outcome(workdir)
+
+
+@pytest.fixture
+def disk(tmp_path):
+  try:
+    made = Disk(tmp_path / 'disk', '64m')
+  except OSError as why:
+    warnings.warn(f'NOT TESTED: {why}', stacklevel=1)
+    pytest.skip(str(why))
+  with made:
+    yield made
+
+
+def end(process: subprocess.Popen) -> tuple[int, str, str]:
+  """Exit code, stdout and stderr: a full disk must not make anything wait."""
+  out, said = process.communicate(timeout=240)
+  return process.returncode, out, said
+
+
+def wait(disk: Disk, pattern: str, process: subprocess.Popen) -> None:
+  """Until there is something of that name."""
+  deadline = time.monotonic() + 240
+  while not any(disk.seen.glob(pattern)):
+    assert process.poll() is None, process.communicate()
+    assert time.monotonic() < deadline
+    time.sleep(0.002)
+
+
+def test_a_disk_that_fills_up_anywhere_costs_time_alone(reference, disk):
+  words = programs.command(disk.path / 'w', *DIALS)
+  disk.fill()
+  assert end(disk.start(words)) == (2, '', f'whyjax: [Errno 28] {FULL}')
+  disk.empty()
+  for moment, pattern in MOMENTS.items():
+    process = disk.start(words)
+    wait(disk, pattern, process)
+    disk.fill()
+    code, _, said = end(process)
+    assert code == 2 and said.startswith('whyjax: ') and said.endswith(FULL), (moment, code, said)
+    assert said.count('\n') == 1, (moment, said)
+    disk.empty()
+  assert end(disk.start(words))[0] == 0
+  assert not programs.differences(programs.outcome(disk.seen / 'w'), reference)
+  assert not programs.drafts(disk.seen / 'w')
+
+
+def test_a_sweep_on_a_disk_that_fills_up_goes_on_where_it_was(reference, disk):
+  words = programs.command(disk.path / 'w', *DIALS, '--action=sweep')
+  disk.fill()
+  code, _, said = end(disk.start(words))
+  assert code == 2 and said.count('\n') == 1 and 'No space left on device' in said
+  disk.empty()
+  for moment in ('training', 'an evaluation'):
+    process = disk.start(words)
+    wait(disk, MOMENTS[moment], process)
+    disk.fill()
+    code, out, said = end(process)
+    assert code in (1, 2) and said.startswith('whyjax: ') and said.count('\n') == 1, (moment, said)
+    assert code == 2 or 'pretrain failed' in out
+    disk.empty()
+  assert end(disk.start(words))[0] == 0
+  assert not programs.differences(programs.outcome(disk.seen / 'w'), reference)
+
+
+def test_damage_to_the_compile_cache_costs_time_alone(reference, tmp_path):
+  """JAX writes it in place: a kill, or a full disk, may leave halves of programs there."""
+  cache = shutil.copytree(os.environ['JAX_COMPILATION_CACHE_DIR'], tmp_path / 'cache')
+  entries = list(cache.glob('*-cache'))
+  assert entries
+  for entry in entries:
+    os.truncate(entry, entry.stat().st_size // 2)
+  words = [*programs.command(tmp_path / 'w', *DIALS[:-1]), f'--config.device.compile_cache={cache}']
+  (process,) = programs.start(words)
+  assert end(process)[::2] == (0, '')
+  assert not programs.differences(programs.outcome(tmp_path / 'w'), reference)
+
+
+@pytest.mark.parametrize('action', ['run', 'sweep', 'expand'])
+def test_a_disk_that_may_not_be_written_is_said_before_any_compute(disk, action):
+  words = programs.command(disk.path / 'w', *DIALS, f'--action={action}')
+  for _ in range(2):  # a new workdir, and one that is there
+    disk.remount('ro')
+    line = f'whyjax: workdir {disk.path}/w: cannot be written (Read-only file system); give another'
+    assert end(disk.start(words)) == (2, '', line + '\n')
+    disk.remount('rw')
+    assert end(disk.start(programs.command(disk.path / 'w', *DIALS, '--action=expand')))[0] == 0
+
+
+@pytest.mark.parametrize('kilobytes', [20, 150])
+def test_a_limit_on_the_size_of_files_is_such_a_fault(reference, tmp_path, kilobytes):
+  """What can be tested where nobody may make a disk."""
+  words = programs.command(tmp_path / 'w', *DIALS)
+
+  def limit() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1000, kilobytes * 1000))
+
+  (process,) = programs.start(words, preexec_fn=limit, stdout=subprocess.PIPE, stderr=-1)
+  code, _, said = end(process)
+  assert code == 2 and said.count('\n') == 1 and 'File too large; mend that' in said, said
+  (process,) = programs.start(words)
+  assert end(process)[0] == 0
+  assert not programs.differences(programs.outcome(tmp_path / 'w'), reference)
