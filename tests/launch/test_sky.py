@@ -1,4 +1,4 @@
-"""The task for SkyPilot: its commands are run here, and it is read by SkyPilot where that is there."""
+"""The task for SkyPilot: its commands are run here, and SkyPilot reads it where it is installed."""
 
 import json
 import os

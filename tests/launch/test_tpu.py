@@ -231,6 +231,13 @@ def test_a_host_that_has_no_shared_disk_starts_nothing(calls, checkout):
   assert not [c for c in calls() if c[0] == 'program']
 
 
+def test_a_host_knows_that_the_workdir_is_not_on_the_shared_disk(calls, checkout):
+  call(checkout / 'run.sh', 'push', **SEVERAL)
+  run = call(checkout / 'run.sh', 'run', '--config=a.py', '--workdir=/tmp/x', HOSTS='4')
+  assert run.returncode == 2 and '--workdir=/tmp/x: must be below runs/' in run.stderr
+  assert not [c for c in calls() if c[0] == 'program']
+
+
 def test_one_host_needs_no_shared_disk(calls, checkout):
   call(checkout / 'run.sh', 'push')
   assert call(checkout / 'run.sh', 'run', '--config=a.py', '--workdir=/data/x').returncode == 0
