@@ -135,6 +135,6 @@ def test_nothing_is_left_undone():
     path
     for name in folders
     for path in (ROOT / name).rglob('*')
-    if path.suffix in {'.py', '.sh', '.sbatch', '.md', '.txt'}
+    if path.suffix in {'.py', '.sh', '.sbatch', '.yaml', '.service', '.md', '.txt'}
   ]
   assert not [str(path) for path in files if marks.search(path.read_text())]
