@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a study on Kubernetes: on one or several hosts as one JobSet, or its stages side by side as one Indexed Job for
-# each level, each after the one before. JobSet 0.8 and Kubernetes 1.31 or later.
+# each level, each after the one before. JobSet 0.9 and Kubernetes 1.31 or later.
 #
 #   launch/k8s/run.sh [--dry_run] build               IMAGE, of the files under version control as they are here
 #   launch/k8s/run.sh [--dry_run] create ARGUMENTS    python -m whyjax.main ARGUMENTS; the same once more = resume

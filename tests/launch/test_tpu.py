@@ -7,13 +7,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import cloud
+from tests.launch import cloud
 
 ROOT = Path(__file__).parents[2]
 TPU = ROOT / 'launch/tpu'
