@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.end_to_end import programs
-from tests.end_to_end.victims import WAYS, Lost, Running, Way
+from tests.end_to_end.victims import WAYS, Lost, Running, Way, end_those_of
 
 DIALS = (
   '--config.evals.batteries=("agentic-tools", "facts", "controls")',
@@ -125,6 +125,7 @@ class Campaign:
     Raises:
       Lost: something was; the workdir is left as it is.
     """
+    end_those_of(self._root)
     self._refer()
     while True:
       ended = {r['workdir'] for r in self.records('end')}
@@ -135,7 +136,7 @@ class Campaign:
       elif enough:
         return
       else:
-        fewest = min(WAYS, key=lambda name: len(self.records('kill', way=name)))
+        fewest = min(WAYS, key=lambda n: len(self.records('kill', way=n)) / WAYS[n].weight)
         number = len(ended)
         self._note('begin', workdir=number, way=fewest, cold=number % COLD == COLD - 1)
 

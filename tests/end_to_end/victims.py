@@ -28,10 +28,11 @@ class Way:
   arguments: tuple[str, ...]
   victims: tuple[str, ...]
   count: int = 1
+  weight: float = 1.0  # of its share of all kills: what is cheap to run is killed more often
 
 
 WAYS = {
-  'one process': Way(('--config.device.host_devices=2',), ('process',)),
+  'one process': Way(('--config.device.host_devices=2',), ('process',), weight=2.0),
   'sweep': Way(
     ('--config.device.host_devices=2', '--action=sweep', '--per_run=1'), ('pool', 'run', 'all')
   ),
@@ -125,13 +126,9 @@ class Running:
 
   def _runs(self) -> list[int]:
     """Processes of a sweep of this workdir, whoever started them."""
-    mine, found = f'--workdir={self._workdir}'.encode(), []
-    for path in Path('/proc').glob('[0-9]*/cmdline'):
-      with contextlib.suppress(OSError):  # it ended meanwhile
-        words = path.read_bytes().split(b'\0')
-        if mine in words and any(word.startswith(b'--run=') for word in words):
-          found.append(int(path.parent.name))
-    return sorted(found)
+    mine = f'--workdir={self._workdir}'
+    alive = [(pid, words) for pid, words in _commands(mine) if mine in words]
+    return [pid for pid, words in alive if any(word.startswith('--run=') for word in words)]
 
   def _phase(self) -> str:
     """What was under way, by what there is since these processes began."""
@@ -152,6 +149,24 @@ class Running:
     if any(_fresh(stage / 'metrics.jsonl', self._begun) for stage in begun):
       return 'training'
     return 'compilation' if begun else 'start of a stage'
+
+
+def end_those_of(root: Path) -> None:
+  """Kills what works in workdirs below `root`: of a campaign that was itself killed."""
+  below = f'--workdir={root}/'
+  while alive := _kill([pid for pid, _ in _commands(below)]):
+    time.sleep(0.1 * len(alive))
+
+
+def _commands(beginning: str) -> list[tuple[int, list[str]]]:
+  """Processes with a word that begins so, and all their words."""
+  found = []
+  for path in Path('/proc').glob('[0-9]*/cmdline'):
+    with contextlib.suppress(OSError):  # it ended meanwhile
+      words = path.read_bytes().decode(errors='replace').split('\0')
+      if any(word.startswith(beginning) for word in words):
+        found.append((int(path.parent.name), words))
+  return sorted(found)
 
 
 def _kill(pids: Sequence[int]) -> list[int]:
