@@ -41,7 +41,7 @@ number() {
 # Its arguments as a list in JSON, which YAML is, too. Kubernetes reads $$ as a dollar and $(NAME) as a variable.
 list() {
   python3 -c 'import json, sys
-print(json.dumps([word for word in sys.argv[1:]], ensure_ascii=False))' "$@"
+print(json.dumps([word.replace("$", "$$") for word in sys.argv[1:]], ensure_ascii=False))' "$@"
 }
 
 # KEY=VALUE,... as a mapping in JSON.
