@@ -131,7 +131,11 @@ def test_a_job_of_two_nodes_outlives_a_killed_process(cluster, alone, tmp_path):
     cluster.note('process 1 killed')
     (task,) = cluster.completes([job])
     log = (tmp_path / 'job.log').read_text()
-    assert log.count('waits for 2 processes') == 4
+    # 2: what is left ends 10 s after the other, when Slurm has given up to hear of its SIGTERM; a
+    # minute later it sends that once more, by then to the job that goes on. (By default that would
+    # not have started yet: it waits two minutes, here 6 s.)
+    assert task['Restarts'] in ('1', '2')
+    assert log.count('waits for 2 processes') == 2 + 2 * int(task['Restarts'])
     assert re.search(r'align/reason: resumes at update [1-9]\d* of', log)
-    assert task['Restarts'] == '1' and task['NumNodes'] == '2'
+    assert task['NumNodes'] == '2'
     assert not differences(outcome(workdir), outcome(alone))
