@@ -92,6 +92,9 @@ def _check_model(model: config.ModelConfig) -> None:
     model.shared_layers,
     f'a divisor of model.layers = {model.layers}',
   )
+  if model.base_width:
+    allowed = 'False with model.base_width: one table cannot have the rates of two'
+    require(not model.tied_embeddings, 'model.tied_embeddings', model.tied_embeddings, allowed)
 
 
 def _check_stage(name: str, stage: config.StageConfig, device: config.DeviceConfig) -> None:
@@ -173,9 +176,15 @@ def _check_graph(study: config.StudyConfig) -> None:
   for group in ('scaling', 'phase'):
     wanted = study.kind == group
     for field, given in vars(getattr(study, group)).items():
+      if (
+        wanted
+        and field in ('worlds', 'alignment_tokens')
+        or (study.kind, field) == ('scaling', 'what')
+      ):
+        continue  # may be given
       allowed = f'{"given" if wanted else "empty"} {when}'
       require(bool(given) == wanted, f'{group}.{field}', given, allowed)
-  for field in {'scaling': ('arms', 'claims'), 'phase': ('claims', 'later')}.get(study.kind, ()):
+  for field in {'scaling': ('claims', 'later'), 'phase': ('claims', 'later')}.get(study.kind, ()):
     require(not getattr(study, field), field, getattr(study, field), f'empty {when}')
 
 

@@ -129,6 +129,19 @@ class ModelConfig:
   shared_layers: int = _field(low=1)  # how many successive layers share one set of parameters
   rope_theta: float = _field(over=0.0)
   compute_dtype: str = _field(choices=('float32', 'bfloat16'))
+  # muP: the width at which the learning rate was chosen, which then serves every width; 0 = not muP
+  base_width: int = _field(low=0)
+
+  @property
+  def growth(self) -> float:
+    """How many times as wide as the model that the learning rate was chosen for."""
+    return self.width / self.base_width if self.base_width else 1.0
+
+  def identity(self) -> dict:
+    """Its fields as plain data. What is newer than the first stages counts only where it is set, so
+    that those keep their names and frozen dials stay frozen."""
+    fields = dataclasses.asdict(self)
+    return fields if self.base_width else {k: v for k, v in fields.items() if k != 'base_width'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,10 +232,13 @@ class DeviceConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ScalingConfig:
-  """The grid of a scaling study; empty for a study of arms."""
+  """The grid of a scaling study; empty for any other. study/grid.py checks what it names."""
 
   sizes: tuple[str, ...] = _field()  # names of model/sizes.py
-  updates: tuple[int, ...] = _field(low=1)  # pretraining budgets
+  tokens: tuple[int, ...] = _field(low=1)  # of pretraining, rounded to whole updates
+  worlds: tuple[str, ...] = _field()  # AGENTSxDOMAINS, such as 80x3; empty = as config.world says
+  alignment_tokens: tuple[int, ...] = _field(low=1)  # supervised tokens of alignment; empty = none
+  what: str = _field()  # the arm of demonstrations, which the others are compared with
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ MODEL = ModelConfig(
   shared_layers=2,
   rope_theta=100.0,
   compute_dtype='float32',
+  base_width=0,
 )
 
 

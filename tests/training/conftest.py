@@ -21,6 +21,7 @@ MODEL = ModelConfig(
   shared_layers=1,
   rope_theta=1e4,
   compute_dtype='float32',
+  base_width=0,
 )
 STAGE = StageConfig(
   updates=20,

@@ -19,6 +19,19 @@ SIZES = {
   '1b': (2048, 22, 16, 4, 128, 5504),
 }
 
+# How many times the rows of the smallest models' updates. Larger models learn from larger batches at
+# no loss (McCandlish et al. 2018), and fill their devices by them.
+BATCH = {
+  **dict.fromkeys(('10k', '30k', '100k', '300k'), 1),
+  '1m': 2,
+  '3m': 4,
+  '10m': 8,
+  '30m': 16,
+  '100m': 16,
+  '300m': 32,
+  '1b': 64,
+}
+
 
 def size(name: str) -> dict:
   """The ModelConfig fields of a named size.
@@ -40,6 +53,7 @@ def size(name: str) -> dict:
     shared_layers=1,
     rope_theta=10_000.0,
     compute_dtype='float32',
+    base_width=0,
   )
 
 

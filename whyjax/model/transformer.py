@@ -47,6 +47,8 @@ class Attention(nnx.Module):
     self.queries = model.heads // model.kv_heads
     inner = model.heads * model.head_dim
     columns = inner + 2 * model.kv_heads * model.head_dim
+    # muP turns the scores' scale H^-1/2 into 1/H; both are the same at 16.
+    self.sharpness = (16 / model.head_dim) ** 0.5 if model.base_width else 1.0
     self.norm = RMSNorm(model.width)
     self.qkv = _normal(rngs, (model.width, columns), model.width**-0.5)
     # What adds to the residual stream starts smaller, by the square root of how many such sums.
@@ -69,7 +71,8 @@ class Attention(nnx.Module):
     K, G, H = self.kv_heads, self.queries, self.head_dim
     y = self.norm(x_BxTxD) @ self.qkv[...].astype(x_BxTxD.dtype)
     y = y.reshape(B, T, K, G + 2, H)
-    q_BxNxTxH = attention.rotate(y[..., :G, :].reshape(B, T, K * G, H).swapaxes(1, 2), angles)
+    queries = self.sharpness * y[..., :G, :]
+    q_BxNxTxH = attention.rotate(queries.reshape(B, T, K * G, H).swapaxes(1, 2), angles)
     k_BxKxSxH = attention.rotate(y[..., G, :].swapaxes(1, 2), angles)
     v_BxKxSxH = y[..., G + 1, :].swapaxes(1, 2)
     if memory is not None:
@@ -117,12 +120,15 @@ class Transformer(nnx.Module):
   def __init__(self, model: ModelConfig, vocabulary: int, rngs: nnx.Rngs):
     self.model = model
     # Width to the power of -1/2: a tied table gives logits of unit size; norms rescale its rows.
-    self.embedding = _normal(rngs, (vocabulary, model.width), model.width**-0.5)
+    # Under muP rows are of one size at all widths, as are the updates of their entries.
+    std = (model.base_width or model.width) ** -0.5
+    self.embedding = _normal(rngs, (vocabulary, model.width), std)
     sets = model.layers // model.shared_layers
     self.layers = nnx.vmap(lambda r: Block(model, r))(rngs.split(sets))
     self.norm = RMSNorm(model.width)
     if not model.tied_embeddings:
-      self.head = _normal(rngs, (model.width, vocabulary), model.width**-0.5)
+      std = (model.width * model.growth) ** -0.5
+      self.head = _normal(rngs, (model.width, vocabulary), std)
 
   def embed(self, tokens_BxT: jax.Array) -> jax.Array:
     """x_BxTxD, in the type of computation."""
@@ -195,7 +201,8 @@ def init(model: ModelConfig, vocabulary: int, key: jax.Array) -> Params:
   """Fresh float32 parameters, no replica axis: gains one, all else normal with variance 1 / fan-in.
 
   The exceptions are the matrices that add to the residual stream (variance 1 / (2 layers fan-in))
-  and the embedding (1 / width).
+  and the embedding (1 / width); and with a base_width (muP; Yang et al. 2022, table 3) the embedding
+  (1 / base_width) and the head (base_width / width^2).
   """
   return nnx.to_pure_dict(nnx.state(Transformer(model, vocabulary, nnx.Rngs(params=key))))
 

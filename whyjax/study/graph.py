@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from pathlib import Path
 import typing
@@ -20,7 +21,7 @@ from whyjax.corpus import arms, corpora, episodes, later
 from whyjax.errors import UserError
 from whyjax.evals import batteries
 from whyjax.model import sizes
-from whyjax.study import axes, claims, protocol
+from whyjax.study import axes, claims, grid, protocol
 
 VERSION = 1  # of the training code: raise it when equal inputs no longer give equal parameters
 
@@ -29,16 +30,15 @@ VERSION = 1  # of the training code: raise it when equal inputs no longer give e
 class Stage:
   """One arm of one kind of training, with all its replicas.
 
-  `study` is the study as this stage sees it: in a scaling study with its own model size and budget,
+  `study` is the study as this stage sees it: in a scaling study with its own model, budget and world,
   in a phase study with its own kinds of agents and breadth of alignment text.
   `replicas` are (world seed, alignment seed index), worlds major.
   """
 
-  name: (
-    str  # 'pretrain[/SIZE/UPDATES]' | 'align/ARM' | 'later/ARM/LATER' | 'dose/ARM/TOKENS', or in
-  )
+  name: str  # 'pretrain' | 'align/ARM' | 'later/ARM/LATER' | 'dose/ARM/TOKENS', or in
   # a phase study 'pretrain/PERCENT' | 'phase/PERCENT/generic' | 'phase/PERCENT/BREADTH/ARM'
-  kind: str  # 'pretrain' | 'align' | 'later' | 'dose' | 'phase': alignment in a cell of that study
+  # a scaling study 'pretrain/PLACE' | 'scale/PLACE/ARM/TOKENS', PLACE = SIZE/TOKENS[/WORLD]
+  kind: str  # 'pretrain' | 'align' | 'later' | 'dose'; 'phase', 'scale': alignment in such a study
   arm: str
   later: str
   study: StudyConfig
@@ -110,7 +110,7 @@ class Stage:
       return ()
     if self.kind == 'pretrain':
       return tuple(corpora.pretrain_spec(self.study, world) for world, _ in self.replicas)
-    if self.kind in ('align', 'dose', 'phase'):
+    if self.kind in ('align', 'dose', 'phase', 'scale'):
       return tuple(
         corpora.align_spec(self.study, self.arm, *replica, self.dose) for replica in self.replicas
       )
@@ -128,7 +128,7 @@ class Stage:
         'kind': self.kind,
         'arm': self.arm,
         'later': self.later,
-        'model': dataclasses.asdict(self.model),
+        'model': self.model.identity(),
         'training': training if self.trains else None,
         'replicas': self.replicas,
         'corpora': [spec.identity for spec in self.corpora],
@@ -143,6 +143,10 @@ class Stage:
       text = self.study.align_text
       breadth = f'{text.domains}x{text.value_pairs}' if self.arm not in ('', results.BASE) else ''
       names |= {'principled': self.study.world.principled, 'breadth': breadth}
+    if self.study.kind == 'scaling':
+      names |= grid.fields(self.study)
+      if self.arm:
+        names |= {'dose': self.study.align_text.dose(self.dose)}
     return names
 
   def directory(self, workdir: Path) -> Path:
@@ -170,13 +174,7 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
   roots = tuple((world, 0) for world in worlds)
   leaves = tuple((world, seed) for world in worlds for seed in range(study.seeds.per_world))
   if study.kind == 'scaling':
-    return tuple(
-      Stage(
-        f'pretrain/{size}/{updates}', 'pretrain', '', '', _scaled(study, size, updates), roots, None
-      )
-      for size in study.scaling.sizes
-      for updates in study.scaling.updates
-    )
+    return _scaling(study, roots, leaves)
   if study.kind == 'phase':
     return _phase(study, roots, leaves)
   pretrain = Stage('pretrain', 'pretrain', '', '', study, roots, None)
@@ -196,6 +194,20 @@ def stages(study: StudyConfig) -> tuple[Stage, ...]:
 def later_kinds(study: StudyConfig) -> tuple[str, ...]:
   """The kinds of later training of a study, one entry a dose."""
   return tuple(dose for kind in study.later for dose in later.doses(study.later_text, kind))
+
+
+def _scaling(study: StudyConfig, roots, leaves) -> tuple[Stage, ...]:
+  """One pretraining a place of the grid; from it every arm at every dose."""
+  grid.check(study)
+  found = []
+  for place in grid.places(study):
+    pretrain = Stage(f'pretrain/{place.name}', 'pretrain', '', '', place.study, roots, None)
+    found.append(pretrain)
+    for arm, tokens in itertools.product(study.arms, study.scaling.alignment_tokens):
+      name = f'scale/{place.name}/{arm}/{tokens}'
+      dose = tokens / study.align_text.supervised_tokens
+      found.append(Stage(name, 'scale', arm, '', place.study, leaves, pretrain, dose))
+  return tuple(found)
 
 
 def _phase(study: StudyConfig, roots, leaves) -> tuple[Stage, ...]:
@@ -264,14 +276,6 @@ def digest(content: typing.Any) -> str:
   return hashlib.sha256(
     json.dumps(content, sort_keys=True, separators=(',', ':')).encode()
   ).hexdigest()
-
-
-def _scaled(study: StudyConfig, size: str, updates: int) -> StudyConfig:
-  return dataclasses.replace(
-    study,
-    model=ModelConfig(**sizes.size(size) | {'compute_dtype': study.model.compute_dtype}),
-    pretrain=dataclasses.replace(study.pretrain, updates=updates),
-  )
 
 
 def _check_names(study: StudyConfig) -> None:

@@ -65,6 +65,7 @@ def dials(study: StudyConfig) -> dict:
   """All fields that are frozen, and the versions of text and rule, as plain JSON."""
   fields = {k: v for k, v in dataclasses.asdict(study).items() if k not in _FREE}
   del fields['evals']['batteries'], fields['statistics']['split']
+  fields['model'] = study.model.identity()
   fields['versions'] = _versions()
   if study.kind != 'phase':
     del fields['phase']  # empty: dials frozen before there were phase studies stay frozen

@@ -37,15 +37,24 @@ def hidden(params: dict) -> dict:
   return jax.tree.map(lambda p: p.ndim == 3, params)
 
 
-def make_optimizer(stage: StageConfig) -> optax.GradientTransformation:
+def make_optimizer(stage: StageConfig, growth: float = 1.0) -> optax.GradientTransformation:
   """Clipping by global norm, then AdamW or Muon; only hidden matrices decay.
+
+  A model of `growth` times the width that the learning rate was chosen for takes it by muP's rule
+  for Adam (Yang et al. 2022, table 3): divided by the growth for matrices that both sides of which,
+  or whose input, grow with the model. What decays a step stays the same.
 
   Muon (Jordan et al., 2024) orthogonalises the update of each hidden matrix; all else stays with
   AdamW. Its updates are scaled to the size of AdamW's (Liu et al., 2025), so that a learning rate
   means the same in both.
   """
   rate = learning_rate(stage)
-  update = optax.adamw(rate, b2=stage.beta2, weight_decay=stage.weight_decay, mask=hidden)
+  update = optax.chain(
+    optax.scale_by_adam(b2=stage.beta2),
+    *([] if growth == 1 else [_slower(growth)]),
+    optax.add_decayed_weights(stage.weight_decay, hidden),
+    optax.scale_by_learning_rate(rate),
+  )
   if stage.optimizer == 'muon':
     muon = optax.contrib.muon(
       rate,
@@ -56,6 +65,15 @@ def make_optimizer(stage: StageConfig) -> optax.GradientTransformation:
     # Not left to optax's muon, which gives the rest Nesterov momentum.
     update = optax.partition({'muon': muon, 'adamw': update}, _labels)
   return optax.chain(optax.clip_by_global_norm(stage.clip_norm), update)
+
+
+def _slower(growth: float) -> optax.GradientTransformation:
+  """Divides the updates of hidden matrices and of the output head by `growth`."""
+
+  def divide(path, update):
+    return update / growth if update.ndim == 3 or path[-1].key == 'head' else update
+
+  return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(divide, updates))
 
 
 def _labels(params):

@@ -87,9 +87,9 @@ class Reinforcement:
     """Episodes."""
     return stage.batch_rows * self.dials.group
 
-  def init(self, stage: StageConfig) -> Callable:
+  def init(self, model: ModelConfig, stage: StageConfig) -> Callable:
     """The optimizer's state, and a copy of the params as they are."""
-    optimizer = _optimizer(stage, self.dials)
+    optimizer = _optimizer(model, stage, self.dials)
 
     def init(params):
       # A copy: a dispatch takes the memory of its state, where no array may stand twice.
@@ -102,9 +102,12 @@ class Reinforcement:
     return make_step(self, model, stage, device)
 
 
-def _optimizer(stage: StageConfig, dials: ReinforcementConfig) -> optax.GradientTransformation:
+def _optimizer(
+  model: ModelConfig, stage: StageConfig, dials: ReinforcementConfig
+) -> optax.GradientTransformation:
   """That of the stage; its learning rate moves on with every pass."""
-  return make_optimizer(dataclasses.replace(stage, updates=stage.updates * dials.passes))
+  stage = dataclasses.replace(stage, updates=stage.updates * dials.passes)
+  return make_optimizer(stage, model.growth)
 
 
 def play(method: Reinforcement, model: ModelConfig, params: dict, batch: dict) -> Played:
@@ -248,7 +251,7 @@ def make_step(
   completed (share of episodes), kl (nats a token, before the update), written (tokens an episode).
   """
   dials = method.dials
-  optimizer = _optimizer(stage, dials)
+  optimizer = _optimizer(model, stage, dials)
 
   def logp_of(params, played):
     return log_probability(model, meshes.gathered(params), played, dials.temperature, device)

@@ -32,7 +32,7 @@ class Method(Protocol):
   def rows(self, stage: StageConfig) -> int:
     """Rows that one update of one replica learns from."""
 
-  def init(self, stage: StageConfig) -> Callable:
+  def init(self, model: ModelConfig, stage: StageConfig) -> Callable:
     """params -> the rest of the state, before the first update."""
 
   def make_step(self, model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
@@ -58,9 +58,9 @@ class Text:
     """Those of the batch."""
     return stage.batch_rows
 
-  def init(self, stage: StageConfig) -> Callable:
+  def init(self, model: ModelConfig, stage: StageConfig) -> Callable:
     """The state of the optimizer."""
-    return make_optimizer(stage).init
+    return make_optimizer(stage, model.growth).init
 
   def make_step(self, model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> Callable:
     """See make_step of this module."""
@@ -137,7 +137,7 @@ def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> C
 
   Metrics are scalars: loss (nats a unit of weight), grad_norm (before clipping), weight (the sum).
   """
-  optimizer = make_optimizer(stage)
+  optimizer = make_optimizer(stage, model.growth)
 
   @functools.partial(jax.value_and_grad, has_aux=True)
   def gradient(params, batch):
@@ -228,7 +228,7 @@ def make_program(
 
   init = mapped(functools.partial(transformer.init, model, vocabulary))
   params = on_mesh(jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), replicas))))
-  init_optimizer = mapped(method.init(stage))
+  init_optimizer = mapped(method.init(model, stage))
   opt_state = on_mesh(jax.eval_shape(init_optimizer, params))
   state = (params, opt_state)
 
