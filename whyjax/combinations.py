@@ -176,10 +176,9 @@ def _check_graph(study: config.StudyConfig) -> None:
   for group in ('scaling', 'phase'):
     wanted = study.kind == group
     for field, given in vars(getattr(study, group)).items():
-      if (
-        wanted
-        and field in ('worlds', 'alignment_tokens')
-        or (study.kind, field) == ('scaling', 'what')
+      if (wanted and field in ('worlds', 'alignment_tokens')) or (study.kind, field) == (
+        'scaling',
+        'what',
       ):
         continue  # may be given
       allowed = f'{"given" if wanted else "empty"} {when}'

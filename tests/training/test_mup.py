@@ -26,8 +26,8 @@ def _batch():
 
 
 def _change(tiny, width: int, base_width: int) -> np.ndarray:
-  """Root mean square of what a few updates change in the activations of the last layer, and what the
-  head's own change adds to the logits."""
+  """Root mean square of what a few updates change in the activations of the last layer, and of what
+  the head's own change adds to the logits."""
   heads = width // 16
   shape = dict(width=width, heads=heads, kv_heads=heads, head_dim=16, mlp_width=2 * width)
   model = dataclasses.replace(tiny.model, base_width=base_width, **shape)
@@ -61,15 +61,15 @@ def slopes(tiny):
 
   def fitted(based):
     found = [_change(tiny, width, WIDTHS[0] if based else 0) for width in WIDTHS]
-    return dict(zip(('hidden', 'logits'), np.polyfit(np.log(WIDTHS), np.log(found), 1)[0]))
+    return dict(
+      zip(('hidden', 'logits'), np.polyfit(np.log(WIDTHS), np.log(found), 1)[0], strict=True)
+    )
 
   return {'muP': fitted(True), 'standard': fitted(False)}
 
 
 def test_updates_change_activations_alike_at_all_widths(slopes):
-  print(slopes)
   assert abs(slopes['muP']['hidden']) < 0.15
-  print(slopes)
   assert abs(slopes['muP']['logits']) < 0.15
   assert slopes['standard']['hidden'] > 0.3
   assert slopes['standard']['logits'] > 0.3

@@ -19,8 +19,8 @@ SIZES = {
   '1b': (2048, 22, 16, 4, 128, 5504),
 }
 
-# How many times the rows of the smallest models' updates. Larger models learn from larger batches at
-# no loss (McCandlish et al. 2018), and fill their devices by them.
+# How many times the rows of the smallest models' updates. Larger models learn from larger batches
+# at no loss (McCandlish et al. 2018), and fill their devices by them.
 BATCH = {
   **dict.fromkeys(('10k', '30k', '100k', '300k'), 1),
   '1m': 2,

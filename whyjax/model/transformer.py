@@ -201,8 +201,8 @@ def init(model: ModelConfig, vocabulary: int, key: jax.Array) -> Params:
   """Fresh float32 parameters, no replica axis: gains one, all else normal with variance 1 / fan-in.
 
   The exceptions are the matrices that add to the residual stream (variance 1 / (2 layers fan-in))
-  and the embedding (1 / width); and with a base_width (muP; Yang et al. 2022, table 3) the embedding
-  (1 / base_width) and the head (base_width / width^2).
+  and the embedding (1 / width); and with a base_width (muP; Yang et al. 2022, table 3) the
+  embedding (1 / base_width) and the head (base_width / width^2).
   """
   return nnx.to_pure_dict(nnx.state(Transformer(model, vocabulary, nnx.Rngs(params=key))))
 

@@ -30,8 +30,8 @@ VERSION = 1  # of the training code: raise it when equal inputs no longer give e
 class Stage:
   """One arm of one kind of training, with all its replicas.
 
-  `study` is the study as this stage sees it: in a scaling study with its own model, budget and world,
-  in a phase study with its own kinds of agents and breadth of alignment text.
+  `study` is the study as this stage sees it: in a scaling study with its own model, budget and
+  world, in a phase study with its own kinds of agents and breadth of alignment text.
   `replicas` are (world seed, alignment seed index), worlds major.
   """
 

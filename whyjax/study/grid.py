@@ -2,7 +2,8 @@
 alignment and its tokens.
 
 Every cell of the grid is an ordinary study with a few dials set. Bases are shared: all arms and
-doses of a place start from one pretrained model. A smaller dose is the first examples of the largest.
+doses of a place start from one pretrained model. A smaller dose is the first examples of the
+largest.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -116,7 +117,7 @@ def check(study: StudyConfig) -> None:
       domains > study.align_text.domains,
       'scaling.worlds',
       world,
-      f'of more domains than align_text.domains = {study.align_text.domains}, so that one is held out',
+      f'of more than align_text.domains = {study.align_text.domains} domains: one is held out',
     )
   for field in ('sizes', 'tokens', 'worlds', 'alignment_tokens'):
     given = getattr(scaling, field)
@@ -161,7 +162,8 @@ def pairs(study: StudyConfig) -> list[tuple[str, str]]:
 def rows(
   records: Iterable[Mapping[str, Any]], scoring: str, world: tuple[int, int]
 ) -> list[dict[str, Any]]:
-  """The table that laws are fitted to (`whyjax.scaling.cells`) of one scoring and size of world, (agents, domains)."""
+  """The table that laws are fitted to (`whyjax.scaling.cells`): of one scoring and one size of the
+  world, (agents, domains)."""
   found = []
   for r in records:
     if r['record'] not in ('loss', 'eval') or (r['agents'], r['domains']) != world:
