@@ -146,15 +146,15 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
     ({'kind': 'sweep'}, r"config\.kind = 'sweep': must be one of arms, scaling, phase"),
     (
       {'kind': 'scaling', 'scaling.sizes': ('1m',)},
-      r'config\.scaling\.updates = \(\): must be given when',
+      r'config\.scaling\.tokens = \(\): must be given when',
     ),
     (
       {'scaling.sizes': ('1m',)},
       r"config\.scaling\.sizes = \('1m',\): must be empty when config\.kind = 'arms'",
     ),
     (
-      {'kind': 'scaling', 'scaling.sizes': ('1m',), 'scaling.updates': (9,), 'arms': ('generic',)},
-      r"config\.arms = \('generic',\): must be empty when config\.kind = 'scaling'",
+      {'kind': 'scaling', 'scaling.sizes': ('1m',), 'scaling.tokens': (9,), 'later': ('neutral',)},
+      r"config\.later = \('neutral',\): ",
     ),
     (
       {'phase.breadths': ('1x1', '1x2')},

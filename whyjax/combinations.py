@@ -173,16 +173,12 @@ def _check_graph(study: config.StudyConfig) -> None:
     f'given with config.later_arms and only then; later_arms = {study.later_arms!r}',
   )
   when = f'when config.kind = {study.kind!r}'
-  for group in ('scaling', 'phase'):
+  for group, optional in (('scaling', ('worlds', 'alignment_tokens', 'what')), ('phase', ())):
     wanted = study.kind == group
     for field, given in vars(getattr(study, group)).items():
-      if (wanted and field in ('worlds', 'alignment_tokens')) or (study.kind, field) == (
-        'scaling',
-        'what',
-      ):
-        continue  # may be given
       allowed = f'{"given" if wanted else "empty"} {when}'
-      require(bool(given) == wanted, f'{group}.{field}', given, allowed)
+      fits = bool(given) == wanted or (wanted and field in optional)
+      require(fits, f'{group}.{field}', given, allowed)
   for field in {'scaling': ('claims', 'later'), 'phase': ('claims', 'later')}.get(study.kind, ()):
     require(not getattr(study, field), field, getattr(study, field), f'empty {when}')
 

@@ -119,23 +119,6 @@ def test_what_does_not_decide_the_parameters_is_not_in_the_identity(changes):
   assert not _changed(_study(), **changes)
 
 
-def test_scaling_study_is_a_grid_of_pretraining_with_its_own_corpora():
-  scaling = {'sizes': ('100k', '300k'), 'updates': (20, 40)}
-  changes = {'kind': 'scaling', 'arms': (), 'later_arms': (), 'later': (), 'scaling': scaling}
-  stages = graph.stages(_study(**changes))
-  assert [s.name for s in stages] == [
-    'pretrain/100k/20',
-    'pretrain/100k/40',
-    'pretrain/300k/20',
-    'pretrain/300k/40',
-  ]
-  assert [s.training.updates for s in stages] == [20, 40, 20, 40]
-  assert stages[0].model != stages[2].model
-  assert stages[0].corpora == stages[2].corpora  # equal budgets read the same text
-  assert len({s.id for s in stages}) == 4
-  assert {s.kind for s in stages} == {'pretrain'}
-
-
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
@@ -159,7 +142,7 @@ def test_scaling_study_is_a_grid_of_pretraining_with_its_own_corpora():
         'arms': (),
         'later_arms': (),
         'later': (),
-        'scaling': {'sizes': ('2x',), 'updates': (9,)},
+        'scaling': {'sizes': ('2x',), 'tokens': (9,)},
       },
       r"config\.scaling\.sizes = '2x': unknown",
     ),

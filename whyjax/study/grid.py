@@ -119,9 +119,6 @@ def check(study: StudyConfig) -> None:
       world,
       f'of more than align_text.domains = {study.align_text.domains} domains: one is held out',
     )
-  for field in ('sizes', 'tokens', 'worlds', 'alignment_tokens'):
-    given = getattr(scaling, field)
-    require(len(set(given)) == len(given), f'scaling.{field}', given, 'without repetition')
   names = [short(tokens) for tokens in scaling.tokens]
   require(len(set(names)) == len(names), 'scaling.tokens', scaling.tokens, 'further apart')
   if not study.arms:
