@@ -1,12 +1,11 @@
-"""How does the loss of pretraining fall with the size of the model?
+"""How do the loss, and what teaching why is worth, grow with model, data and alignment text?
 
-A first small grid: a few sizes at one budget of tokens, on two worlds; the held-out loss is fitted
-by L(N) = E + A / N^a and drawn.
+A grid over the size of the model, tokens of pretraining, and tokens of alignment by demonstrations
+and by reasons; on accelerators also over the size of the world. All arms and doses of a place start
+from one pretrained model. One learning rate serves all widths (muP). Laws with intervals are fitted
+to held-out loss and to misaligned choices; the largest cells are predicted before they are looked
+at.
 
-Result (worlds 1000-1001, commit 9706ff8, docs/experiments.md): held-out loss .82, .82, .74, .74
-nats for 10k, 30k, 100k, 300k; no law is fitted, because the loss does not clearly fall with size
-at this budget.
-Time: about 5 minutes on 2 cores.
 Command: python -m whyjax.main --config=configs/scaling.py
 """
 
@@ -17,12 +16,22 @@ def get_config(variant: str = 'cpu'):
   """The study for one kind of machine: 'cpu', 'gpu' or 'tpu'."""
   config = defaults.study(variant)
   config.name = 'scaling'
-  config.question = 'How does the pretraining loss fall with the size of the model?'
+  config.question = (
+    'How do the loss, and what teaching why is worth, grow with model, data and alignment text?'
+  )
   config.kind = 'scaling'
-  config.scaling.sizes = ('10k', '30k', '100k', '300k')
-  config.scaling.updates = (1000,)
-  config.seeds.update(dict(worlds=2, per_world=1))
+  config.arms = ('demonstrations', 'reason')
+  config.scaling.what = 'demonstrations'
+  config.scaling.sizes = ('10k', '30k', '60k', '100k')
+  config.scaling.tokens = (750_000, 1_500_000, 3_000_000, 6_000_000)
+  config.scaling.alignment_tokens = (1_000, 3_000, 10_000)
+  config.model.base_width = 32
+  config.evals.batteries = ('agentic-tools', 'facts')
+  config.seeds.update(dict(first_world=1000, worlds=3, per_world=1))
   if variant != 'cpu':
     config.scaling.sizes = ('100k', '300k', '1m', '3m', '10m', '30m')
-    config.scaling.updates = (10_000,)
+    config.scaling.tokens = (30_000_000, 100_000_000, 300_000_000)
+    config.scaling.worlds = ('80x3', '400x6')
+    config.pretrain.batch_rows = 16
+    config.seeds.worlds = 6
   return config

@@ -8,6 +8,7 @@ from whyjax.errors import UserError
 SIZES = {
   '10k': (32, 1, 2, 2, 16, 72),
   '30k': (32, 2, 2, 2, 16, 88),
+  '60k': (48, 2, 3, 3, 16, 136),
   '100k': (64, 2, 4, 4, 16, 176),
   '300k': (96, 3, 6, 6, 16, 256),
   '1m': (128, 5, 4, 4, 32, 344),
@@ -22,7 +23,7 @@ SIZES = {
 # How many times the rows of the smallest models' updates. Larger models learn from larger batches
 # at no loss (McCandlish et al. 2018), and fill their devices by them.
 BATCH = {
-  **dict.fromkeys(('10k', '30k', '100k', '300k'), 1),
+  **dict.fromkeys(('10k', '30k', '60k', '100k', '300k'), 1),
   '1m': 2,
   '3m': 4,
   '10m': 8,
