@@ -14,8 +14,8 @@ from typing import Any
 
 from whyjax.errors import UserError
 
-SCHEMA = 4
-READS = (1, 2, 3, 4)  # later versions added kinds of records, and measures
+SCHEMA = 5
+READS = (1, 2, 3, 4, 5)  # later versions added kinds of records, and measures
 MAIN = 'agentic-tools'  # the battery of headlines, of most claims and of figures
 CONTROLS = 'controls'  # the battery of facts that have nothing to do with values
 BASE = 'generic'  # the arm that effects are counted from: the same training, without its text
@@ -103,6 +103,9 @@ FIELDS = {
     whole='worlds studies supported contradicted inconclusive refused',
     lists='first_worlds verdicts effects',
     group='run',
+  ),
+  'law': _fields(
+    text='scoring law what why', whole='agents domains', maybe='value low high', group='run'
   ),
   'fit': _fields(
     text='law why', maybe_group='parameters', lists='points', maybe='residual', group='run'

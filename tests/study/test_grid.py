@@ -7,7 +7,8 @@ import pytest
 from whyjax import config, defaults
 from whyjax.errors import UserError
 from whyjax.model import sizes
-from whyjax.study import graph, grid
+from whyjax.scaling import records as law_table
+from whyjax.study import graph
 
 GRID = {
   'sizes': ('10k', '1m'),
@@ -112,7 +113,7 @@ def test_the_table_has_losses_of_pretraining_and_rates_of_all():
   ]
   records.append(records[1] | {'battery': 'facts'})
   records.append(records[1] | {'world': 2, 'scored': False, 'why': 'malformed'})
-  found = grid.rows(records, 'greedy', (40, 3))
+  found = law_table.rows(records, 'greedy', (40, 3))
   place = {
     'parameters': sizes.non_embedding_parameters(base.model),
     'tokens': base.tokens,

@@ -6,19 +6,16 @@ doses of a place start from one pretrained model. A smaller dose is the first ex
 largest.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 import dataclasses
 import itertools
 import re
 from typing import Any
 
-from whyjax import results
 from whyjax.config import ModelConfig, StudyConfig
 from whyjax.corpus import arms
 from whyjax.errors import UserError, require
 from whyjax.model import sizes
-
-SCORINGS = ('greedy', 'forced')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,35 +146,3 @@ def check(study: StudyConfig) -> None:
     )
   among = f'among config.arms = {", ".join(study.arms)}: the one that the others are compared with'
   require(scaling.what in study.arms, 'scaling.what', scaling.what, among)
-
-
-def pairs(study: StudyConfig) -> list[tuple[str, str]]:
-  """(treatment, control) of all comparisons."""
-  return [(arm, study.scaling.what) for arm in study.arms if arm != study.scaling.what]
-
-
-def rows(
-  records: Iterable[Mapping[str, Any]], scoring: str, world: tuple[int, int]
-) -> list[dict[str, Any]]:
-  """The table that laws are fitted to (`whyjax.scaling.cells`): of one scoring and one size of the
-  world, (agents, domains)."""
-  found = []
-  for r in records:
-    if r['record'] not in ('loss', 'eval') or (r['agents'], r['domains']) != world:
-      continue
-    row = {
-      'parameters': r['non_embedding'],
-      'tokens': r['budget'],
-      'world': r['world'],
-      'seed': r['seed'],
-      'arm': r['arm'],
-      'alignment_tokens': r.get('dose', 0),
-    }
-    if r['record'] == 'loss':
-      if not r['arm']:  # alignment is not pretraining
-        found.append(row | {'loss': r['loss']})
-    elif (r['battery'], r['scoring']) == (results.MAIN, scoring):
-      answered = r['aligned'] + r['misaligned'] + r['other'] + r['malformed']
-      rate = r['misaligned'] / answered if r['scored'] and answered else None
-      found.append(row | {'rate': rate, 'items': answered, 'why': r['why'] or None})
-  return found

@@ -163,16 +163,17 @@ def collect(
     own, *evals = _of_stage(stage, workdir)
     records += [own | {'run': own['run'] | {'reused': stage.name not in fresh}}, *evals]
   records += checks.compare_arms(study, stages, records)
-  if study.kind == 'scaling':
-    from whyjax.scaling import fits
-
-    records += fits.fit_records(records)
   if study.kind == 'phase':
     records += phase.diagram(records, study)
   claimed = claims.check(study)
   verdicts = judgement.judge(records, claimed, study.statistics, study.evals)
   records += verdicts + replication.replicate(records, claimed, study.statistics, study.evals)
-  return [_of_study(study, stages, workdir), *records]
+  records = [_of_study(study, stages, workdir), *records]
+  if study.kind == 'scaling':
+    from whyjax.scaling import records as laws  # SciPy, which others need not load
+
+    records += laws.law_records(laws.find(records))
+  return records
 
 
 def _of_stage(stage: Stage, workdir: Path) -> list[dict]:

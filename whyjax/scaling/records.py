@@ -1,0 +1,72 @@
+"""From records of a scaling study to the table that laws are fitted to, and from laws to records."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from whyjax import results
+from whyjax.scaling import cells, laws
+from whyjax.scaling.laws import Laws
+from whyjax.scaling.settings import Settings
+
+SCORINGS = ('greedy', 'forced')
+World = tuple[int, int]  # agents, and domains of each kind
+
+
+def find(records: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], Laws]:
+  """The laws of every size of the world and every scoring; none where no stage is of a grid."""
+  study = next(iter(results.select(records, record='study')), None)
+  if study is None or study['kind'] != 'scaling':
+    return {}
+  config = study['config']
+  what = config['scaling']['what']
+  pairs = [(arm, what) for arm in config['arms'] if arm != what]
+  statistics = config['statistics']
+  settings = Settings(confidence=statistics['confidence'])
+  worlds = sorted({(r['agents'], r['domains']) for r in results.select(records, record='loss')})
+  return {
+    (world, scoring): laws.find(
+      cells.from_rows(rows(records, scoring, world)),
+      pairs,
+      settings,
+      f'{world[0]} agents, {world[1]} domains of each kind; {results.MAIN}, {scoring}',
+    )
+    for world in worlds
+    for scoring in SCORINGS
+  }
+
+
+def rows(records: Iterable[Mapping[str, Any]], scoring: str, world: World) -> list[dict[str, Any]]:
+  """The table of one scoring and one size of the world, as `cells` says."""
+  found = []
+  for r in records:
+    if r['record'] not in ('loss', 'eval') or (r['agents'], r['domains']) != world:
+      continue
+    row = {
+      'parameters': r['non_embedding'],
+      'tokens': r['budget'],
+      'world': r['world'],
+      'seed': r['seed'],
+      'arm': r['arm'],
+      'alignment_tokens': r.get('dose', 0),
+    }
+    if r['record'] == 'loss':
+      if not r['arm']:  # alignment is not pretraining
+        found.append(row | {'loss': r['loss']})
+    elif (r['battery'], r['scoring']) == (results.MAIN, scoring):
+      answered = r['aligned'] + r['misaligned'] + r['other'] + r['malformed']
+      rate = r['misaligned'] / answered if r['scored'] and answered else None
+      found.append(row | {'rate': rate, 'items': answered, 'why': r['why'] or None})
+  return found
+
+
+def law_records(found: Mapping[tuple[World, str], Laws]) -> list[dict[str, Any]]:
+  """'law' records: every finding. What is about the loss alone stands with the first scoring."""
+  records = []
+  for ((agents, domains), scoring), own in found.items():
+    where = {'record': 'law', 'agents': agents, 'domains': domains, 'scoring': scoring}
+    records += [
+      where | {'run': {}} | finding
+      for finding in laws.records(own)
+      if scoring == SCORINGS[0] or finding['law'] in ('dose', 'ratio', 'advantage')
+    ]
+  return records
