@@ -1,6 +1,6 @@
 """How do the loss, and what teaching why is worth, grow with model, data and alignment text?
 
-A grid over the size of the model, tokens of pretraining, and tokens of alignment by demonstrations
+A grid over the size of the model, compute of pretraining, and tokens of alignment by demonstrations
 and by reasons; on accelerators also over the size of the world. All arms and doses of a place start
 from one pretrained model. One learning rate serves all widths (muP). Laws with intervals are fitted
 to held-out loss and to misaligned choices; the largest cells are predicted before they are looked
@@ -23,14 +23,18 @@ def get_config(variant: str = 'cpu'):
   config.arms = ('demonstrations', 'reason')
   config.scaling.what = 'demonstrations'
   config.scaling.sizes = ('10k', '30k', '60k', '100k')
-  config.scaling.tokens = (750_000, 1_500_000, 3_000_000, 6_000_000)
+  config.scaling.compute = (5e11, 1.2e12, 2.8e12)
   config.scaling.alignment_tokens = (1_000, 3_000, 10_000)
   config.model.base_width = 32
   config.evals.batteries = ('agentic-tools', 'facts')
   config.seeds.update(dict(first_world=1000, worlds=3, per_world=1))
   if variant != 'cpu':
-    config.scaling.sizes = ('100k', '300k', '1m', '3m', '10m', '30m')
-    config.scaling.tokens = (30_000_000, 100_000_000, 300_000_000)
+    config.scaling.sizes = ('300k', '1m', '3m', '10m')
+    config.scaling.compute = (
+      3e13,
+      1e14,
+      3e14,
+    )  # the smallest then reads 600 million tokens at most
     config.scaling.worlds = ('80x3', '400x6')
     config.pretrain.batch_rows = 16
     config.seeds.worlds = 6

@@ -145,8 +145,8 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
     ),
     ({'kind': 'sweep'}, r"config\.kind = 'sweep': must be one of arms, scaling, phase"),
     (
-      {'kind': 'scaling', 'scaling.sizes': ('1m',)},
-      r'config\.scaling\.tokens = \(\): must be given when',
+      {'kind': 'scaling', 'scaling.tokens': (9,)},
+      r'config\.scaling\.sizes = \(\): must be given when',
     ),
     (
       {'scaling.sizes': ('1m',)},

@@ -173,7 +173,10 @@ def _check_graph(study: config.StudyConfig) -> None:
     f'given with config.later_arms and only then; later_arms = {study.later_arms!r}',
   )
   when = f'when config.kind = {study.kind!r}'
-  for group, optional in (('scaling', ('worlds', 'alignment_tokens', 'what')), ('phase', ())):
+  for group, optional in (
+    ('scaling', ('tokens', 'compute', 'worlds', 'alignment_tokens', 'what')),
+    ('phase', ()),
+  ):
     wanted = study.kind == group
     for field, given in vars(getattr(study, group)).items():
       allowed = f'{"given" if wanted else "empty"} {when}'

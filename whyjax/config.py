@@ -236,6 +236,9 @@ class ScalingConfig:
 
   sizes: tuple[str, ...] = _field()  # names of model/sizes.py
   tokens: tuple[int, ...] = _field(low=1)  # of pretraining, rounded to whole updates
+  compute: tuple[float, ...] = _field(
+    over=0.0
+  )  # FLOPs of pretraining one model: every size for each
   worlds: tuple[str, ...] = _field()  # AGENTSxDOMAINS, such as 80x3; empty = as config.world says
   alignment_tokens: tuple[int, ...] = _field(low=1)  # supervised tokens of alignment; empty = none
   what: str = _field()  # the arm of demonstrations, which the others are compared with

@@ -129,7 +129,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
     dict(bootstrap=4000, confidence=0.95, smallest_effect=0.1, split=0)
   )
   config.scaling = config_dict.ConfigDict(
-    dict(sizes=(), tokens=(), worlds=(), alignment_tokens=(), what='')
+    dict(sizes=(), tokens=(), compute=(), worlds=(), alignment_tokens=(), what='')
   )
   config.phase = config_dict.ConfigDict(dict(principled=(), breadths=(), what=''))
   config.device = config_dict.ConfigDict(

@@ -67,6 +67,18 @@ def test_sizes_keep_the_base_width_of_the_config():
   assert {m.growth for m in models} == {1.0, 4.0}
 
 
+def test_levels_of_compute_give_each_size_its_own_budget():
+  study = _study({'tokens': (), 'compute': (1e12, 4e12), 'worlds': ()}, arms=('reason',))
+  bases = [s for s in graph.stages(_alone(study)) if s.kind == 'pretrain']
+  assert [s.name for s in bases][:2] == ['pretrain/10k/1e12flop', 'pretrain/10k/4e12flop']
+  assert [s.fields()['compute'] for s in bases] == pytest.approx([1e12, 4e12] * 2, rel=0.02)
+  assert bases[0].tokens > 2 * bases[2].tokens  # the smaller model reads more
+
+
+def _alone(study: config.StudyConfig) -> config.StudyConfig:
+  return dataclasses.replace(study, scaling=dataclasses.replace(study.scaling, what='reason'))
+
+
 def test_pretraining_alone_is_a_grid_too():
   study = _study({'alignment_tokens': (), 'what': '', 'worlds': ()}, arms=())
   assert [s.name for s in graph.stages(study)] == [
@@ -84,6 +96,7 @@ def test_pretraining_alone_is_a_grid_too():
     ({'worlds': ('80x1',)}, {}, r"scaling\.worlds = '80x1': must be of more than .*domains = 1 "),
     ({'tokens': (1_234_567, 1_234_568)}, {}, r'scaling\.tokens = .*: must be further apart'),
     ({'alignment_tokens': (10_001,)}, {}, r'= 10001: must be at most .*supervised_tokens = 10000'),
+    ({'tokens': ()}, {}, r'scaling\.tokens = \(\): must be given, or scaling\.compute'),
     ({'alignment_tokens': ()}, {}, r'scaling\.alignment_tokens = \(\): must be given with'),
     ({'what': 'advice'}, {}, r"scaling\.what = 'advice': must be among config\.arms = demonst"),
     ({}, {'arms': ()}, r'scaling\.alignment_tokens = .*: must be empty without config\.arms'),
@@ -117,6 +130,7 @@ def test_the_table_has_losses_of_pretraining_and_rates_of_all():
   place = {
     'parameters': sizes.non_embedding_parameters(base.model),
     'tokens': base.tokens,
+    'compute': base.fields()['compute'],
     'seed': 0,
   }
   aligned = {'arm': 'reason', 'alignment_tokens': 500}

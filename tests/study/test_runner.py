@@ -298,14 +298,22 @@ def test_text_that_does_not_fit_in_one_world_of_many_is_found_before_any_trainin
     _run(_study(), tmp_path / 'w')
 
 
-def test_scaling_study_trains_its_grid_and_fits(tmp_path):
-  nothing = [f'--config.{field}=()' for field in ('arms', 'later_arms', 'later', 'claims')]
-  grid = ["--config.scaling.sizes=('10k',)", '--config.scaling.updates=6']
-  records = _run(_study('--config.kind=scaling', *nothing, *grid), tmp_path / 'w')
+def test_scaling_study_trains_its_grid_and_says_what_laws_it_can_tell(tmp_path):
+  others = [f'--config.{field}=()' for field in ('later_arms', 'later', 'claims')]
+  grid = [
+    "--config.arms=('demonstrations', 'reason')",
+    "--config.scaling.sizes=('10k',)",
+    '--config.scaling.tokens=(1200, 2400)',
+    '--config.scaling.alignment_tokens=(100, 200)',
+    '--config.scaling.what=demonstrations',
+  ]
+  records = _run(_study('--config.kind=scaling', *others, *grid), tmp_path / 'w')
   stages = results.select(records, record='stage')
-  assert [r['stage'] for r in stages] == ['pretrain/10k/6']
-  assert [r['tokens'] for r in stages] == [6 * 4 * 96]
-  assert {p['world'] for p in results.select(records, record='fit')[0]['points']} == {1000, 1001}
+  assert [r['stage'] for r in stages][::5] == ['pretrain/10k/1.2k', 'pretrain/10k/2.4k']
+  assert [r['tokens'] for r in stages][::5] == [3 * 4 * 96, 6 * 4 * 96]
+  laws = results.select(records, record='law')
+  assert laws and all((r['value'] is None) == bool(r['why']) for r in laws)
+  assert 'only one value of N' in ' '.join(r['why'] for r in laws)
 
 
 DOSES = (

@@ -12,6 +12,16 @@ from whyjax.report.figures import LIGHT, Theme
 from whyjax.scaling.estimate import Estimate
 from whyjax.scaling.laws import Laws
 
+OF_LOSS = ('loss', 'isoflop')  # the same whatever the scoring
+ABOUT = {
+  'loss': 'Held-out loss against compute of pretraining; lines: the fitted law.',
+  'isoflop': 'Held-out loss against parameters at equal compute; the best size of each level.',
+  'misalignment': 'Misaligned choices of each arm against compute of pretraining.',
+  'doses': 'Misaligned choices against alignment tokens, with the fitted curves.',
+  'advantage': 'How much less is misaligned than with the control, against N and against A.',
+  'ratio': 'Alignment tokens needed over those that the control needs, against N.',
+}
+
 
 def drawings(found: Laws) -> dict[str, Callable[..., Figure]]:
   """By name, the figures that these findings allow; each takes a theme."""

@@ -1,7 +1,7 @@
 """report.html: one file that needs nothing beside itself, no network and no script."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -14,6 +14,7 @@ from whyjax.report import (
   doses,
   evidence,
   figures,
+  laws,
   persistence,
   phase,
   replications,
@@ -22,6 +23,8 @@ from whyjax.report import (
 )
 from whyjax.report.markup import Records, escape, plain, section, table
 from whyjax.report.style import CSS
+from whyjax.scaling import records as law_table
+from whyjax.scaling.laws import Laws
 
 _LIMITS = """<ul class="limits">
 <li>Anything about character. The model has no values to hold or to betray: it follows the
@@ -44,15 +47,20 @@ class Drawing:
   caption: str
 
 
-def render(records: Records) -> str:
-  """The page. A part whose records are absent is left out."""
+def render(records: Records, drawn: Sequence[Drawing] | None = None) -> str:
+  """The page. A part whose records are absent is left out.
+
+  Args:
+    drawn: `drawings` of these records, where they are known already.
+  """
   body = [
     _header(records),
     verdicts.verdicts(records),
     replications.replications(records),
-    _figures(records),
+    _figures(drawings(records) if drawn is None else drawn),
     phase.tables(records),
     _fits(records),
+    _laws(records),
     evidence.arms(records),
     evidence.words(records),
     evidence.transcripts(records),
@@ -91,8 +99,12 @@ def _header(records: Records) -> str:
   )
 
 
-def drawings(records: Records) -> list[Drawing]:
-  """The figures that these results allow, the most important first."""
+def drawings(records: Records, found_laws: Mapping | None = None) -> list[Drawing]:
+  """The figures that these results allow, the most important first.
+
+  Args:
+    found_laws: `whyjax.scaling.records.find` of these records, where it is known already.
+  """
   cells = summary.cells(records)
   found = []
   if figures.panels(cells):
@@ -129,7 +141,18 @@ def drawings(records: Records) -> list[Drawing]:
     alt = f'Held-out loss against parameters, by tokens of training. Law: {fit["law"]}.'
     caption = f'Held-out loss against model size. {fit["why"] or "Lines: the fitted law."}'
     found.append(Drawing(functools.partial(figures.scaling, fit), alt, caption))
-  return found
+  return found + _law_drawings(law_table.find(records) if found_laws is None else found_laws)
+
+
+def _law_drawings(found: Mapping[tuple, Laws]) -> list[Drawing]:
+  """The laws of a scaling study: of the loss once for each size of the world, and of each
+  scoring."""
+  return [
+    Drawing(draw, f'{laws.ABOUT[name]} {own.about}.', f'{laws.ABOUT[name]} Rates: {own.about}.')
+    for (_, scoring), own in found.items()
+    for name, draw in laws.drawings(own).items()
+    if scoring == law_table.SCORINGS[0] or name not in laws.OF_LOSS
+  ]
 
 
 def _lasting(records: Records) -> list[Drawing]:
@@ -152,8 +175,8 @@ def _lasting(records: Records) -> list[Drawing]:
   return found
 
 
-def _figures(records: Records) -> str:
-  shown = ''.join(map(_figure, drawings(records)))
+def _figures(drawn: Sequence[Drawing]) -> str:
+  shown = ''.join(map(_figure, drawn))
   return section('At a glance', shown) if shown else ''
 
 
@@ -182,6 +205,23 @@ def _fits(records: Records) -> str:
     if rows
     else ''
   )
+
+
+def _laws(records: Records) -> str:
+  """All findings of the laws of a scaling study, or why there are none."""
+  rows = [
+    (
+      f'{r["agents"]} agents, {r["domains"]} domains, {r["scoring"]}',
+      r['law'],
+      r['what'],
+      '' if r['value'] is None else f'{r["value"]:.3g} [{r["low"]:.3g}, {r["high"]:.3g}]',
+      r['why'],
+    )
+    for r in results.select(records, record='law')
+  ]
+  headings = ('world, scoring', 'law', 'of', 'value and interval', 'why not')
+  key = 'Findings about the loss do not depend on the scoring and stand with the first.'
+  return section('Laws', table(headings, rows), key) if rows else ''
 
 
 def _provenance(records: Records) -> str:

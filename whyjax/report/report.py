@@ -2,31 +2,40 @@
 
 import os
 from pathlib import Path
+import re
 
 from rich.console import Console
 
 from whyjax import results
 from whyjax.report import audits, figures, page, phase, replications, summary, table
+from whyjax.scaling import records as law_table
+from whyjax.scaling import text
 
 
 def build(results_path: Path, directory: Path, console: Console) -> None:
-  """Writes report.html and its figures (figure.png, then figure-2.png and so on), then prints the
-  tables. Figures of earlier results that these do not allow are removed.
+  """Writes report.html and its figures (figure.png and .svg, then figure-2 and so on), then prints
+  the tables. Figures of earlier results that these do not allow are removed.
 
   Raises:
     UserError: the results file is missing or damaged.
   """
   records = results.read(results_path)
   directory.mkdir(parents=True, exist_ok=True)
-  drawn = {}
-  for number, drawing in enumerate(page.drawings(records), 1):
-    name = 'figure.png' if number == 1 else f'figure-{number}.png'
-    drawn[directory / name] = figures.png(drawing.draw(figures.LIGHT))
-  for path in {directory / 'figure.png', *directory.glob('figure-[0-9]*.png')} - drawn.keys():
-    path.unlink(missing_ok=True)
-  for path, content in drawn.items():
+  found = law_table.find(records)
+  drawn = page.drawings(records, found)
+  files = {}
+  for number, drawing in enumerate(drawn, 1):
+    name = 'figure' if number == 1 else f'figure-{number}'
+    figure = drawing.draw(figures.LIGHT)
+    for kind, content in (('png', figures.png(figure)), ('svg', figures.svg(figure))):
+      files[directory / f'{name}.{kind}'] = content
+  old = {path for kind in ('png', 'svg') for path in directory.glob(f'figure*.{kind}')}
+  for path in old - files.keys():
+    if re.fullmatch(r'figure(-\d+)?', path.stem):
+      path.unlink()
+  for path, content in files.items():
     _write(path, content)
-  _write(directory / 'report.html', page.render(records).encode())
+  _write(directory / 'report.html', page.render(records, drawn).encode())
   if results.select(records, record='verdict'):
     console.print(table.verdicts(records))
   if split := replications.table(records):
@@ -37,6 +46,8 @@ def build(results_path: Path, directory: Path, console: Console) -> None:
     console.print(phase.console(records))
   if audit := audits.line(records):
     console.print(audit)
+  for own in found.values():
+    console.print(text.text(own), highlight=False, markup=False)
   console.print(f'report: {directory / "report.html"}')
 
 

@@ -1,4 +1,4 @@
-"""From records of a scaling study to the table that laws are fitted to, and from laws to records."""
+"""From records of a study to the table that laws are fitted to, and from laws to records."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,14 +15,16 @@ World = tuple[int, int]  # agents, and domains of each kind
 def find(records: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], Laws]:
   """The laws of every size of the world and every scoring; none where no stage is of a grid."""
   study = next(iter(results.select(records, record='study')), None)
-  if study is None or study['kind'] != 'scaling':
+  if study is None or 'what' not in study['config'].get('scaling', {}):  # of an earlier version
     return {}
   config = study['config']
   what = config['scaling']['what']
   pairs = [(arm, what) for arm in config['arms'] if arm != what]
   statistics = config['statistics']
   settings = Settings(confidence=statistics['confidence'])
-  worlds = sorted({(r['agents'], r['domains']) for r in results.select(records, record='loss')})
+  worlds = sorted(
+    {(r['agents'], r['domains']) for r in results.select(records, record='loss') if 'agents' in r}
+  )
   return {
     (world, scoring): laws.find(
       cells.from_rows(rows(records, scoring, world)),
@@ -44,6 +46,7 @@ def rows(records: Iterable[Mapping[str, Any]], scoring: str, world: World) -> li
     row = {
       'parameters': r['non_embedding'],
       'tokens': r['budget'],
+      'compute': r['compute'],
       'world': r['world'],
       'seed': r['seed'],
       'arm': r['arm'],

@@ -14,54 +14,54 @@ from typing import Any
 
 from whyjax.config import ModelConfig, StudyConfig
 from whyjax.corpus import arms
+from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError, require
 from whyjax.model import sizes
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where a model is pretrained.
+  """Where a model is pretrained: its name in those of stages, and the study with its dials set."""
 
-  Attributes:
-    size: a name of model/sizes.py.
-    tokens: of pretraining, about: rounded to whole updates.
-    world: AGENTSxDOMAINS; '' = as the config has it.
-    study: with these dials set.
-  """
-
-  size: str
-  tokens: int
-  world: str
+  name: str
   study: StudyConfig
-
-  @property
-  def name(self) -> str:
-    """As it stands in the names of stages."""
-    return '/'.join([self.size, short(self.tokens), *filter(None, [self.world])])
 
 
 def places(study: StudyConfig) -> Iterator[Place]:
-  """Places of a scaling study, the cheapest first within each world."""
-  for world in study.scaling.worlds or ('',):
-    for size, tokens in itertools.product(study.scaling.sizes, study.scaling.tokens):
-      yield Place(size, tokens, world, _at(study, size, tokens, world))
+  """The places of a scaling study: each size at each budget, of tokens or of compute."""
+  scaling = study.scaling
+  for world, size in itertools.product(scaling.worlds or ('',), scaling.sizes):
+    sized = _at(study, size, world)
+    budgets = [(short(tokens), tokens) for tokens in scaling.tokens]
+    budgets += [(flops(c), c / a_token(sized)) for c in scaling.compute]
+    for name, tokens in budgets:
+      stage = sized.pretrain
+      updates = max(round(tokens / (stage.batch_rows * study.row_length)), 1)
+      stage = dataclasses.replace(stage, updates=updates)
+      full = '/'.join([size, name, *filter(None, [world])])
+      yield Place(full, dataclasses.replace(sized, pretrain=stage))
 
 
-def _at(study: StudyConfig, size: str, tokens: int, world: str) -> StudyConfig:
-  """The study with these dials; the batch grows with the size, the learning rate is told by muP."""
+def _at(study: StudyConfig, size: str, world: str) -> StudyConfig:
+  """The study with this size of model and world; the batch grows with the model, and the learning
+  rate of each width is told by muP."""
   kept = {'compute_dtype': study.model.compute_dtype, 'base_width': study.model.base_width}
   stage, grown = study.pretrain, sizes.BATCH[size]
-  rows = stage.batch_rows * grown
-  updates = max(round(tokens / (rows * study.row_length)), 1)
-  stage = dataclasses.replace(
-    stage, batch_rows=rows, accumulation=stage.accumulation * grown, updates=updates
-  )
+  grown = dict(batch_rows=stage.batch_rows * grown, accumulation=stage.accumulation * grown)
   if world:
     agents, domains = parse(world)
     peopled = dict(agents=agents, chat_domains=domains, agentic_domains=domains)
     study = dataclasses.replace(study, world=dataclasses.replace(study.world, **peopled))
-  model = ModelConfig(**sizes.size(size) | kept)
-  return dataclasses.replace(study, model=model, pretrain=stage)
+  return dataclasses.replace(
+    study,
+    model=ModelConfig(**sizes.size(size) | kept),
+    pretrain=dataclasses.replace(stage, **grown),
+  )
+
+
+def a_token(study: StudyConfig) -> float:
+  """FLOPs of pretraining on one token."""
+  return sizes.flops_per_token(study.model, vocabulary(study.world).size, study.row_length)
 
 
 def parse(world: str) -> tuple[int, int]:
@@ -78,17 +78,14 @@ def parse(world: str) -> tuple[int, int]:
 
 def fields(study: StudyConfig) -> dict[str, Any]:
   """What the records of a place say of it: `study` is the one with its dials set."""
+  tokens = study.pretrain.updates * study.pretrain.batch_rows * study.row_length
   return {
     'non_embedding': sizes.non_embedding_parameters(study.model),
-    'budget': budget(study),
+    'budget': tokens,
+    'compute': tokens * a_token(study),
     'agents': study.world.agents,
     'domains': study.world.chat_domains,
   }
-
-
-def budget(study: StudyConfig) -> int:
-  """D: tokens of pretraining of one replica, padding included."""
-  return study.pretrain.updates * study.pretrain.batch_rows * study.row_length
 
 
 def short(count: int) -> str:
@@ -97,6 +94,11 @@ def short(count: int) -> str:
     if count >= size:
       return f'{count / size:g}{unit}'
   return str(count)
+
+
+def flops(count: float) -> str:
+  """1.2e12 -> 1.2e12flop, for names."""
+  return f'{count:g}flop'.replace('e+', 'e')
 
 
 def check(study: StudyConfig) -> None:
@@ -116,6 +118,8 @@ def check(study: StudyConfig) -> None:
       world,
       f'of more than align_text.domains = {study.align_text.domains} domains: one is held out',
     )
+  allowed = 'given, or scaling.compute'
+  require(bool(scaling.tokens or scaling.compute), 'scaling.tokens', scaling.tokens, allowed)
   names = [short(tokens) for tokens in scaling.tokens]
   require(len(set(names)) == len(names), 'scaling.tokens', scaling.tokens, 'further apart')
   if not study.arms:
