@@ -83,7 +83,8 @@ def test_build_writes_page_and_figure_from_the_file_alone(tmp_path, records, tex
   results.write(tmp_path / 'results.jsonl', records)
   console = Console(file=io.StringIO(), width=200)
   report.build(tmp_path / 'results.jsonl', tmp_path / 'out', console)
-  assert {p.name for p in (tmp_path / 'out').iterdir()} == {'figure.png', 'figure.svg', 'report.html'}
+  names = {'figure.png', 'figure.svg', 'report.html'}
+  assert {p.name for p in (tmp_path / 'out').iterdir()} == names
   assert Image.open(tmp_path / 'out' / 'figure.png').size[0] > 1000
   output = console.file.getvalue()
   assert 'contradicted' in output and 'principles-other' in output
