@@ -46,8 +46,7 @@ def _at(study: StudyConfig, size: str, world: str) -> StudyConfig:
   """The study with this size of model and world; the batch grows with the model, and the learning
   rate of each width is told by muP."""
   kept = {'compute_dtype': study.model.compute_dtype, 'base_width': study.model.base_width}
-  stage, grown = study.pretrain, sizes.BATCH[size]
-  grown = dict(batch_rows=stage.batch_rows * grown, accumulation=stage.accumulation * grown)
+  rows = study.pretrain.batch_rows * sizes.BATCH[size]
   if world:
     agents, domains = parse(world)
     peopled = dict(agents=agents, chat_domains=domains, agentic_domains=domains)
@@ -55,7 +54,7 @@ def _at(study: StudyConfig, size: str, world: str) -> StudyConfig:
   return dataclasses.replace(
     study,
     model=ModelConfig(**sizes.size(size) | kept),
-    pretrain=dataclasses.replace(stage, **grown),
+    pretrain=dataclasses.replace(study.pretrain, batch_rows=rows),
   )
 
 
