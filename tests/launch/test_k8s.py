@@ -275,8 +275,9 @@ def test_a_set_that_is_over_makes_room_and_one_that_runs_does_not(calls):
   assert [c[1] for c in calls()][3:] == ['get', 'create']  # which kubectl refuses
 
 
-def test_the_reader_and_the_volume_are_valid(calls):
-  reader = created(calls, 'fetch')
+def test_the_reader_and_the_volume_are_valid(calls, tmp_path):
+  shutil.copytree(ROOT / 'launch', tmp_path / 'launch')  # it makes runs/ beside itself
+  reader = created(calls, 'fetch', script=tmp_path / 'launch/k8s/run.sh')
   volume = yaml.safe_load((K8S.parent / 'volume.yaml').read_text())
   for found in (reader, volume):
     kubernetes_validate.validate(found, VERSION, strict=True)
