@@ -48,7 +48,7 @@ def start(words: Sequence[str], count: int = 1, **streams: Any) -> list[subproce
   ]
 
 
-def end(started: Sequence[subprocess.Popen], seconds: float = 240) -> tuple[list[int], list[str]]:
+def end(started: Sequence[subprocess.Popen], seconds: float = 600) -> tuple[list[int], list[str]]:
   """Exit codes, and what each process said on stderr."""
   said = [process.communicate(timeout=seconds)[1] for process in started]
   return [process.returncode for process in started], said

@@ -66,7 +66,7 @@ def test_sigterm_to_one_process_saves_and_ends_all(alone, tmp_path):
   started = start(2, tmp_path)
   under_way(tmp_path)
   started[0].send_signal(signal.SIGTERM)
-  codes, said = end(started)
+  codes, said = end(started, 240)
   assert codes == [143, 143], said
   assert 'stopped and saved at update' in said[0] and 'stopped' not in said[1]
   codes, said = end(start(1, tmp_path))  # on one process what two have begun
@@ -91,7 +91,7 @@ def test_a_lost_process_ends_the_others_and_costs_no_result(alone, tmp_path):
   started = start(2, tmp_path)
   under_way(tmp_path)
   started[1].kill()
-  codes, _ = end(started)
+  codes, _ = end(started, 240)
   assert codes[1] == -signal.SIGKILL
   assert codes[0] in (75, -signal.SIGABRT)  # JAX aborts where it notices first
   codes, said = end(start(2, tmp_path))

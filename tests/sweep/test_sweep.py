@@ -227,8 +227,12 @@ def test_runs_of_a_killed_pool_do_not_stop_the_next(tmp_path, monkeypatch):
   study = command_line.parse(['whyjax', *arguments]).study
   monkeypatch.setattr(local, '_PROGRAM', (sys.executable, '-c', _TWICE))
   said(overview.expand, study, tmp_path / 'w')
-  with subprocess.Popen([sys.executable, '-c', _LINGER, str(tmp_path / 'w')]):
+  lingers = subprocess.Popen([sys.executable, '-c', _LINGER, str(tmp_path / 'w')])
+  try:
     text = said(local.sweep, study, tmp_path / 'w', arguments, 0)
+  finally:
+    lingers.kill()
+    lingers.wait()
   assert 'failed' not in text and 'pretrain: done' in text
   assert (tmp_path / 'w' / 'results.jsonl').exists()
 
