@@ -32,7 +32,6 @@ from tests.end_to_end.victims import WAYS, Lost, Running, Way, end_those_of
 
 DIALS = (
   '--config.evals.batteries=("agentic-tools", "facts", "controls")',
-  '--config.evals.samples=1',
   *(f'--config.{stage}.checkpoint_every=1' for stage in ('pretrain', 'align', 'later_training')),
   '--config.device.steps_per_dispatch=1',
 )
@@ -49,6 +48,7 @@ STUDIES = {  # by the number of stages that they train
     '--config.arms=("demonstrations", "reason")',
     '--config.later_arms=("reason",)',
     '--config.later_training.probes=(2,)',
+    '--config.evals.samples=1',
   ),
 }
 COLD = 10  # one workdir in so many has a compile cache of its own, empty at first
@@ -100,14 +100,22 @@ class Campaign:
   Args:
     stages: that its study trains, 2 or 4.
     own: each way has reference runs of its own; else those of one process serve all.
+    most: kills in one workdir, before it is left to come to its end.
     grace: seconds that a process has to notice that its peer was killed, before it is, too.
     say: takes a line for each kill and each end.
   """
 
   def __init__(
-    self, root: Path, seed: int, stages: int, own: bool, grace: float, say: Callable[[str], None]
+    self,
+    root: Path,
+    seed: int,
+    stages: int,
+    own: bool,
+    most: int,
+    grace: float,
+    say: Callable[[str], None],
   ):
-    self._root, self._seed, self._stages = root, seed, stages
+    self._root, self._seed, self._stages, self._most = root, seed, stages, most
     self._own, self._grace, self._say = own, grace, say
     self._log, self._outcomes = root / 'kills.jsonl', {}
     root.mkdir(parents=True, exist_ok=True)
@@ -189,6 +197,7 @@ class Campaign:
     victim = rng.choice(WAYS[name].victims)
     before = Seen.of(workdir)
     with self._start(WAYS[name], workdir, cache) as running:
+      enough = enough or attempt == self._most
       phase = '' if enough else running.kill(seconds, victim, self._grace)
       needed = 0.0 if phase else running.finish()
       said = running.said()
@@ -247,7 +256,7 @@ def main() -> int:
   logging.set_verbosity(logging.ERROR)  # Orbax tells that it reads
   root = (given.root or Path(f'runs/kills-{given.seed}')).absolute()
   say = functools.partial(print, flush=True)
-  campaign = Campaign(root, given.seed, stages=4, own=True, grace=30, say=say)
+  campaign = Campaign(root, given.seed, stages=4, own=True, most=12, grace=30, say=say)
   try:
     campaign.work(given.kills)
   except Lost as lost:

@@ -24,13 +24,12 @@ ONE_STAGE = (
 
 
 def test_nothing_is_lost_to_kills_at_random_moments(tmp_path):
-  campaign = Campaign(tmp_path, seed=26, stages=2, own=False, grace=3, say=print)
+  campaign = Campaign(tmp_path, seed=26, stages=2, own=False, most=4, grace=3, say=print)
   campaign.work(25)
   kills = campaign.records('kill')
   assert len(kills) == 25
   assert {kill['way'] for kill in kills} == set(WAYS)
   assert len({kill['phase'] for kill in kills}) > 3
-  assert max(kill['cost'] for kill in kills) > 0  # some came between a checkpoint and the next
 
 
 def test_a_kill_costs_no_more_than_the_updates_since_the_last_checkpoint(tmp_path):

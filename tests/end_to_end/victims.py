@@ -36,7 +36,9 @@ WAYS = {
   'sweep': Way(
     ('--config.device.host_devices=2', '--action=sweep', '--per_run=1'), ('pool', 'run', 'all')
   ),
-  'two processes': Way(('--config.device.host_devices=1',), ('first', 'second'), count=2),
+  'two processes': Way(
+    ('--config.device.host_devices=1',), ('first', 'second'), count=2, weight=0.5
+  ),
 }
 
 
