@@ -121,7 +121,12 @@ def test_the_worst_end_counts(environment, codes, worst):
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_makes_all_save_and_is_waited_for(environment, number):
   env = environment | {'SECONDS': '60'}
-  with subprocess.Popen([LOCAL, '--', '--config=a.py'], env=env, start_new_session=True) as script:
+
+  def as_a_terminal_starts_it():
+    signal.signal(number, signal.SIG_DFL)  # under nohup, or behind &, it would be ignored for good
+
+  how = dict(env=env, start_new_session=True, preexec_fn=as_a_terminal_starts_it)
+  with subprocess.Popen([LOCAL, '--', '--config=a.py'], **how) as script:
     deadline = time.monotonic() + 30
     while len(Path(environment['RECORD']).read_text().splitlines()) < 2:
       assert time.monotonic() < deadline

@@ -154,7 +154,8 @@ def test_page_and_console_hold_every_cell_and_boundary(diagram, tmp_path):
   console = Console(file=io.StringIO(), width=160)
   report.build(tmp_path / 'results.jsonl', tmp_path, console)
   printed, text = console.file.getvalue(), (tmp_path / 'report.html').read_text()
-  assert {p.name for p in tmp_path.iterdir()} == {'results.jsonl', 'figure.png', 'report.html'}
+  names = {'results.jsonl', 'figure.png', 'figure.svg', 'report.html'}
+  assert {p.name for p in tmp_path.iterdir()} == names
   cells = results.select(diagram, record='phase')
   rows = re.findall(r'<tr><td>.*?</tr>', phase.tables(diagram), re.S)
   for c in cells:

@@ -240,7 +240,7 @@ def test_runs_of_a_killed_pool_do_not_stop_the_next(tmp_path, monkeypatch):
 def test_a_pool_that_fails_leaves_no_run_behind(tmp_path, monkeypatch):
   sizes = ['--config.kind=scaling', '--config.scaling.sizes=("10k",)']
   arguments = ['--config=tests/tiny.py', *TWO_RUNS[1:], '--config.arms=()', *sizes]
-  study = command_line.parse(['whyjax', *arguments, '--config.scaling.updates=(3, 6)']).study
+  study = command_line.parse(['whyjax', *arguments, '--config.scaling.tokens=(1200, 2400)']).study
   workdir, started = tmp_path / 'w', []
   monkeypatch.setattr(local, '_PROGRAM', (sys.executable, '-c', 'import time; time.sleep(300)'))
   cores = (10**6, *os.sched_getaffinity(0))  # where the second is to run, nothing can

@@ -171,7 +171,7 @@ def stepped(model, stage, params, tiny, quick_jit):
   def after(accumulation):
     m, split = method(**PLAIN), dataclasses.replace(stage, accumulation=accumulation)
     fn = quick_jit(m.make_step(model, split, tiny.device))
-    state = (params, m.init(split)(params))
+    state = (params, m.init(model, split)(params))
     with babbling():
       return jax.device_get(fn(state, one(data().batch(0))))
 
@@ -288,12 +288,12 @@ def test_it_learns_a_trivial_reward(tiny, model, stage, quick_jit):
     stage, updates=80, batch_rows=4, schedule='constant', warmup=0.0, clip_norm=1.0
   )
   read = quick_jit(step.make_step(model, brisk, tiny.device))
-  state = (params, step.TEXT.init(brisk)(params))
+  state = (params, step.TEXT.init(model, brisk)(params))
   for _ in range(80):
     state, _ = read(state, text)
   m, source = method(), data()
   act = quick_jit(m.make_step(model, dataclasses.replace(brisk, batch_rows=8), tiny.device))
-  state = (state[0], m.init(brisk)(state[0]))
+  state = (state[0], m.init(model, brisk)(state[0]))
   rewards = []
   for update in range(20):
     state, metrics = act(state, batch | {'noise': source.batch(update)['noise'][0]})
