@@ -31,19 +31,27 @@ def main(argv: Sequence[str]) -> None:
   """Measures and prints; `argv` as of whyjax.main."""
   study = command_line.parse([argv[0], '--config=configs/principles.py', *argv[1:]]).study
   meshes.start_backend(study.device)
-  with tempfile.TemporaryDirectory() as folder:
-    often, once = (training(study, Path(folder), every) for every in (OFTEN, UPDATES))
-    seconds = by_turns({'often': often, 'once': once}, ROUNDS)
-  extra = UPDATES // OFTEN - 1
-  update = Spread.of([s / UPDATES for s in seconds['once']])
-  pairs = list(zip(seconds['often'], seconds['once'], strict=True))
-  checkpoint = Spread.of([(often - once) / extra for often, once in pairs])
-  every = study.pretrain.checkpoint_every
-  share = Spread.of([100 * (o - s) / extra / (every * s / UPDATES) for o, s in pairs])
+  update, checkpoint, share = measure(study)
   print('minimum / median / maximum of', ROUNDS, 'rounds')
   print(f'an update     {update} s')
   print(f'a checkpoint  {checkpoint} s')
+  every = study.pretrain.checkpoint_every
   print(f'share         {share} % of pretraining, with one every {every} updates')
+
+
+def measure(study: StudyConfig, rounds: int = ROUNDS) -> tuple[Spread, Spread, Spread]:
+  """Seconds of an update and of a checkpoint, and the share of pretraining in percent."""
+  with tempfile.TemporaryDirectory() as folder:
+    often, once = (training(study, Path(folder), every) for every in (OFTEN, UPDATES))
+    seconds = by_turns({'often': often, 'once': once}, rounds)
+  extra = UPDATES // OFTEN - 1
+  pairs = list(zip(seconds['often'], seconds['once'], strict=True))
+  every = study.pretrain.checkpoint_every
+  return (
+    Spread.of([s / UPDATES for s in seconds['once']]),
+    Spread.of([(often - once) / extra for often, once in pairs]),
+    Spread.of([100 * (o - s) / extra / (every * s / UPDATES) for o, s in pairs]),
+  )
 
 
 def training(study: StudyConfig, root: Path, every: int) -> Callable[[], None]:

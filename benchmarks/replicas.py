@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.timing import Spread, Training, by_turns, ratio
 from whyjax import command_line
-from whyjax.config import ModelConfig
+from whyjax.config import ModelConfig, StudyConfig
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.model import sizes
 from whyjax.training import mesh as meshes
@@ -26,27 +26,37 @@ REPLICAS = (1, 2, 4, 8)
 SIZES = ('10k', '100k', '1m')
 
 
+def measure(
+  study: StudyConfig, size: str, rounds: int = ROUNDS
+) -> dict[int, tuple[Spread, Spread]]:
+  """Of so many replicas in one program: tokens/s, and the ratio to eight runs in turn."""
+  model = ModelConfig(**sizes.size(size))
+  shape = (model, study.pretrain, study.device)
+  words = vocabulary(study.world).size
+  programs = {r: Training(*shape, r, study.row_length, words) for r in REPLICAS}
+
+  def in_turn():
+    for _ in range(max(REPLICAS)):
+      programs[1]()
+
+  works = {f'{r} replicas': program for r, program in programs.items()} | {'in turn': in_turn}
+  seconds = by_turns(works, rounds)
+  found = {}
+  for r, program in programs.items():
+    own = seconds[f'{r} replicas']
+    as_much = [s * max(REPLICAS) / r for s in own]  # for the work of all replicas
+    speed = Spread.of([program.tokens / s for s in own])
+    found[r] = speed, ratio(seconds['in turn'], as_much)
+  return found
+
+
 def main(argv: Sequence[str]) -> None:
   """Measures and prints."""
   study = command_line.parse([argv[0], '--config=configs/principles.py']).study
   meshes.start_backend(study.device)
   table = Table('size', 'program', 'tokens/s', 'times 8 runs in turn')
   for size in argv[1:] or SIZES:
-    model = ModelConfig(**sizes.size(size))
-    shape = (model, study.pretrain, study.device)
-    words = vocabulary(study.world).size
-    programs = {r: Training(*shape, r, study.row_length, words) for r in REPLICAS}
-
-    def in_turn(alone=programs[1]):
-      for _ in range(max(REPLICAS)):
-        alone()
-
-    works = {f'{r} replicas': program for r, program in programs.items()} | {'in turn': in_turn}
-    seconds = by_turns(works, ROUNDS)
-    for r, program in programs.items():
-      speed = Spread.of([program.tokens / s for s in seconds[f'{r} replicas']])
-      scaled = [s * max(REPLICAS) / r for s in seconds[f'{r} replicas']]  # for as much work
-      gain = ratio(seconds['in turn'], scaled)
+    for r, (speed, gain) in measure(study, size).items():
       table.add_row(size, f'{r} in one', f'{speed.median:,.0f}', str(gain))
   Console().print(table)
 

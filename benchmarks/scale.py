@@ -30,7 +30,7 @@ def arguments(size: str, target: str) -> list[str]:
     '--config.seeds.worlds=1',
   ]
   if size in LARGE and chips < 256:  # so that the activations of an update fit
-    asked += ['--config.device.remat=True', f'--config.pretrain.accumulation={128 // chips}']
+    asked += ['--config.device.remat=True', '--config.pretrain.accumulation=16']
   return asked
 
 

@@ -30,7 +30,8 @@ class Spread:
     return cls(min(values), statistics.median(values), max(values))
 
   def __str__(self) -> str:
-    return f'{self.low:.3g} / {self.median:.3g} / {self.high:.3g}'
+    values = (self.low, self.median, self.high)
+    return ' / '.join(f'{x:,.0f}' if abs(x) >= 1000 else f'{x:.3g}' for x in values)
 
 
 def by_turns(works: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
@@ -77,7 +78,7 @@ class RandomText:
 
 
 class Training:
-  """Training of R replicas on random text, a call for a dispatch."""
+  """Training of R replicas on random text, so many updates a call."""
 
   def __init__(
     self,
@@ -87,15 +88,19 @@ class Training:
     replicas: int,
     row_length: int,
     vocabulary: int,
+    updates: int = 0,
   ):
+    """`updates` of a call; 0 = those of one dispatch."""
     mesh = meshes.make_mesh(device, replicas, stage.batch_rows // stage.accumulation)
     shape = (model, vocabulary, stage, device, mesh, replicas, row_length)
     self.program: Program = step.make_program(*shape)
     self.mesh = mesh
-    self.steps = device.steps_per_dispatch
-    self.tokens = self.steps * replicas * stage.batch_rows * row_length  # of a call
+    steps = device.steps_per_dispatch
+    updates = updates or steps
+    self.tokens = updates * replicas * stage.batch_rows * row_length  # of a call
+    self._dispatches = [min(steps, updates - done) for done in range(0, updates, steps)]
     text = RandomText(replicas, stage.batch_rows, row_length, vocabulary)
-    batches = [text.batch(number) for number in range(self.steps)]
+    batches = [text.batch(number) for number in range(steps)]
     self._stack = {
       name: jax.device_put(np.stack([b[name] for b in batches], axis=1), x.sharding)
       for name, x in self.program.batch.items()
@@ -104,5 +109,6 @@ class Training:
     self._state = params, self.program.init_optimizer(params)
 
   def __call__(self) -> None:
-    self._state, metrics = self.program.compiled(self._state, self._stack, np.int32(self.steps))
-    jax.block_until_ready((self._state, metrics))
+    for steps in self._dispatches:
+      self._state, metrics = self.program.compiled(self._state, self._stack, np.int32(steps))
+      jax.block_until_ready((self._state, metrics))

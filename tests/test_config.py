@@ -106,6 +106,10 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
       r'config\.later_text\.supervised_tokens = 1000000000: must be at most',
     ),
     (
+      {'model.base_width': 32, 'align.optimizer': 'muon'},
+      r"config\.align\.optimizer = 'muon': must be adamw with model\.base_width",
+    ),
+    (
       {'model.heads': 4, 'model.kv_heads': 3},
       r'config\.model\.kv_heads = 3: must be a divisor of model\.heads = 4',
     ),

@@ -20,7 +20,7 @@ def check(study: config.StudyConfig) -> None:
   _check_text(study)
   _check_model(study.model)
   for name in ('pretrain', 'align', 'later_training', 'reinforcement_training'):
-    _check_stage(name, getattr(study, name), study.device)
+    _check_stage(name, getattr(study, name), study.model, study.device)
   _check_mesh(study)
   _check_split(study)
   _check_graph(study)
@@ -97,7 +97,15 @@ def _check_model(model: config.ModelConfig) -> None:
     require(not model.tied_embeddings, 'model.tied_embeddings', model.tied_embeddings, allowed)
 
 
-def _check_stage(name: str, stage: config.StageConfig, device: config.DeviceConfig) -> None:
+def _check_stage(
+  name: str, stage: config.StageConfig, model: config.ModelConfig, device: config.DeviceConfig
+) -> None:
+  require(
+    not (model.base_width and stage.optimizer == 'muon'),
+    f'{name}.optimizer',
+    stage.optimizer,
+    'adamw with model.base_width: the rule by which widths share a rate is that of Adam',
+  )
   require(
     stage.batch_rows % stage.accumulation == 0,
     f'{name}.accumulation',

@@ -1,0 +1,1 @@
+"""What others would use for the same work, each in a process of its own."""
