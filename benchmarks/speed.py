@@ -80,7 +80,8 @@ class Figure:
 def training(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   """Tokens/s, share of the peak, ratios to rivals, size by size."""
   peaks = by_turns({side: _matmul(side) for side in SIDES}, 3 * rounds)
-  rates = {side: [2e-9 * side**3 / s for s in seconds] for side, seconds in peaks.items()}
+  flops = 2 * max(SIDES) ** 3
+  rates = {side: [1e-9 * flops / s for s in seconds] for side, seconds in peaks.items()}
   for side, values in rates.items():
     yield Figure('training', f'matmul of side {side}', 'GFLOP/s', Spread.of(values))
   peak = max(Spread.of(values).median for values in rates.values())
@@ -126,9 +127,11 @@ _MODEL_FIELDS = ('width', 'layers', 'heads', 'kv_heads', 'head_dim', 'mlp_width'
 
 
 def _matmul(side: int) -> Callable[[], None]:
-  x = jnp.ones((side, side))
-  times = max(1, round(2048 / side) ** 2)
-  multiply = jax.jit(lambda x: jax.lax.fori_loop(0, times, lambda _, y: x @ y, x))
+  """Products of (side, side) matrices, as many as make one of the largest."""
+  x = jnp.ones((side, side)) / side
+  multiply = jax.jit(
+    lambda x: jax.lax.fori_loop(0, (max(SIDES) // side) ** 3, lambda _, y: x @ y, x)
+  )
   return lambda: jax.block_until_ready(multiply(x))
 
 
