@@ -42,6 +42,7 @@ def arguments(rate: float, kind: str, workdir: Path) -> list[str]:
     '--config.scaling.what=',
     '--config.arms=()',
     '--config.seeds.worlds=1',
+    '--config.seeds.first_world=0',  # of calibration
   ]
 
 
