@@ -1,0 +1,44 @@
+"""What speeds are compared with has the same shape as what is compared."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.rivals import plain_flax, turns
+from benchmarks.rivals.shape import Shape
+from whyjax.config import ModelConfig
+from whyjax.model import sizes
+
+VOCABULARY = 300
+
+
+def _shape(size: str) -> Shape:
+  names = ('width', 'layers', 'heads', 'kv_heads', 'head_dim', 'mlp_width')
+  fields = {name: sizes.size(size)[name] for name in names}
+  return Shape(**fields, vocabulary=VOCABULARY, rows=2, row_length=24, updates=1)
+
+
+@pytest.mark.parametrize('size', ['10k', '3m', '1b'])  # the last shares keys and values
+def test_the_plain_decoder_has_as_many_parameters_as_ours(size):
+  tokens = jax.ShapeDtypeStruct((2, 24), jnp.int32)
+  decoder = plain_flax.Decoder(_shape(size))
+  params = jax.eval_shape(decoder.init, jax.random.key(0), tokens)
+  count = sum(x.size for x in jax.tree.leaves(params))
+  assert count == sizes.parameter_count(ModelConfig(**sizes.size(size)), VOCABULARY)
+
+
+def test_shapes_survive_a_command_line():
+  shape = _shape('10k')
+  assert Shape.loads(shape.dumps()) == shape
+  assert shape.tokens == 48
+
+
+def test_a_rival_takes_its_turns():
+  with turns.Process('benchmarks.rivals.plain_flax', _shape('10k').dumps()) as process:
+    process()
+    process()
+
+
+def test_a_rival_that_is_not_there_says_why():
+  with pytest.raises(RuntimeError, match='No module named'):
+    turns.Process('benchmarks.rivals.of_nobody')
