@@ -22,16 +22,16 @@ def get_config(variant: str = 'cpu'):
   config.kind = 'scaling'
   config.arms = ('demonstrations', 'reason')
   config.scaling.what = 'demonstrations'
-  config.scaling.sizes = ('10k', '30k', '60k', '100k')
+  config.scaling.sizes = ('3k', '10k', '30k', '100k')
   config.scaling.compute = (5e11, 1.2e12, 2.8e12)
-  config.scaling.alignment_tokens = (1_000, 3_000, 10_000)
+  config.scaling.alignment_tokens = (100, 1_000, 10_000)
   config.model.base_width = 32
   # Chosen on world 0 and 2.4 million tokens (docs/experiments.md); of alignment, what the other
   # studies have at width 64.
   config.pretrain.learning_rate = 2e-2
   config.align.learning_rate = 4e-3
   config.evals.batteries = ('agentic-tools', 'facts')
-  config.seeds.update(dict(first_world=5000, worlds=3, per_world=1))
+  config.seeds.update(dict(first_world=5100, worlds=4, per_world=1))
   if variant != 'cpu':
     config.scaling.sizes = ('300k', '1m', '3m', '10m')
     config.scaling.compute = (

@@ -79,6 +79,17 @@ def test_minima_stand_where_they_were_found(found):
   assert {(round(e.low, 3), round(e.high, 3)) for e in best} <= drawn_bars
 
 
+def test_a_frame_without_minima_says_so():
+  growing = [
+    row | {'loss': 1 + 0.1 * np.log(row['parameters'])}
+    for row in simulated.losses(0, places=PLACES, noise=0.0)
+  ]
+  none = laws.find(cells.from_rows(growing), (), SETTINGS)
+  _, right = law_losses.isoflop(none).axes
+  assert [t.get_text() for t in right.texts][-1] == 'no minimum among the sizes tried'
+  assert len(right.get_xticks()) == 0
+
+
 def test_arms_are_drawn_with_their_intervals(found):
   (ax,) = law_arms.misalignment(found).axes
   assert _ends(*(law.rates[-1] for law in found.doses)) <= _bars(ax)

@@ -146,6 +146,14 @@ def test_too_little_gives_no_number_at_all(places, why):
   assert law.fit is None
 
 
+def test_a_floor_that_is_0_in_all_resamples_is_no_certainty():
+  law = _fit(simulated.losses(0, law=simulated.LAW | {'E': -0.3}))  # steeper than any power
+  assert isinstance(law.findings['E'], Refusal)
+  assert '% of resamples' in law.findings['E'].why
+  assert all(law.findings[name].value > 0 for name in ('A', 'a', 'B', 'b'))
+  assert law.fit is not None  # still predicts
+
+
 @pytest.mark.parametrize('power', [0.0, 0.02], ids=['flat', 'rising'])
 def test_a_loss_that_does_not_fall_has_no_law(power):
   rows = simulated.losses(0, noise=0.01)

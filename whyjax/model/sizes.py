@@ -6,6 +6,7 @@ from whyjax.errors import UserError
 # width, layers, heads, key-value heads, head_dim, mlp_width.
 # Names are the parameters without embedding and output head.
 SIZES = {
+  '3k': (16, 1, 1, 1, 16, 40),
   '10k': (32, 1, 2, 2, 16, 72),
   '30k': (32, 2, 2, 2, 16, 88),
   '60k': (48, 2, 3, 3, 16, 136),
@@ -23,7 +24,7 @@ SIZES = {
 # How many times the rows of the smallest models' updates. Larger models learn from larger batches
 # at no loss (McCandlish et al. 2018), and fill their devices by them.
 BATCH = {
-  **dict.fromkeys(('10k', '30k', '60k', '100k', '300k'), 1),
+  **dict.fromkeys(('3k', '10k', '30k', '60k', '100k', '300k'), 1),
   '1m': 2,
   '3m': 4,
   '10m': 8,

@@ -101,6 +101,11 @@ def isoflop(found: Laws, theme: Theme = LIGHT) -> Figure:
   law_style.log_x(axes[1], 'C, FLOPs of pretraining', theme)
   law_style.log_counts(axes[1], 'N at the minimum', theme)
   axes[1].margins(0.1)
+  if not standing:  # an empty frame with made-up ticks would look like a fault
+    axes[1].set(xticks=[], yticks=[])
+    axes[1].minorticks_off()
+    where = dict(ha='center', va='center', transform=axes[1].transAxes)
+    axes[1].text(0.5, 0.5, 'no minimum among the sizes tried', color=theme.faint, **where)
   law_style.title(axes[0], 'Loss at equal compute; bars: where the minimum lies', theme)
   law_style.title(axes[1], grows, theme)
   styles = {f'C = {law_style.flops(at)}': look for at, look in looks.items()}

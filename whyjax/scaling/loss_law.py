@@ -199,7 +199,7 @@ def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -
   notes = checked.notes
   if len(worlds) == 1:
     notes += (f'one world ({worlds[0]}): intervals are over its runs, not over worlds',)
-  if isinstance(findings['E'], Refusal):
+  if isinstance(findings[names[1]], Refusal):  # E alone may be refused: the law then has none
     found = None
   residual = float(np.sqrt(np.mean(checked.residuals**2)))
   return LossLaw(formula, findings, tuple(cells), residual, checked.fails, notes, found)
@@ -239,6 +239,12 @@ def _findings(found: Fit, names: Sequence[str], settings: Settings) -> dict[str,
   if len(found.axes) == 2:
     estimates['N_opt'] = of_samples(
       optimal_exponent(value), optimal_exponent(samples.T), settings.confidence
+    )
+  if estimates['E'].high == 0:  # [0, 0] would pass for certainty
+    share = np.mean(samples[:, 0] == 0)
+    slow = 'a slow fall' if len(found.axes) == 1 else 'a slow fall of the other terms'
+    estimates['E'] = Refusal(
+      'E', f'0 in {share:.0%} of resamples: over these cells a floor is not told from {slow}'
     )
   return estimates
 
