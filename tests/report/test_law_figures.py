@@ -1,5 +1,6 @@
 """Figures of scaling laws show estimates with their intervals, and nothing that was refused."""
 
+import dataclasses
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -91,24 +92,44 @@ def test_a_frame_without_minima_says_so():
 
 
 def test_arms_are_drawn_with_their_intervals(found):
-  (ax,) = law_arms.misalignment(found).axes
-  assert _ends(*(law.rates[-1] for law in found.doses)) <= _bars(ax)
-  for panel, place in zip(
-    law_arms.doses(found).axes, ((n, 10**6) for n in (10**5, 10**6, 10**7)), strict=True
-  ):
+  sizes = (10**5, 10**6, 10**7)
+  for panel, size in zip(law_arms.misalignment(found).axes, sizes, strict=True):
+    own = [law for law in found.doses if law.place[0] == size]
+    assert _ends(*(law.rates[-1] for law in own)) == _bars(panel)
+  for panel, place in zip(law_arms.doses(found).axes, ((n, 10**6) for n in sizes), strict=True):
     own = [law for law in found.doses if law.place == place]
     assert _ends(*(rate for law in own for rate in law.rates)) <= _bars(panel)
 
 
 def test_differences_and_ratios_are_drawn_with_their_intervals(found):
-  for ax in law_arms.advantage(found).axes:
-    assert _ends(*(a.difference for a in found.advantages)) <= _bars(ax)
+  by_size, by_dose = law_arms.advantage(found).axes
+  most = {a.place: a for a in sorted(found.advantages, key=lambda a: a.dose)}  # the last stays
+  assert _bars(by_size) == _ends(*(a.difference for a in most.values()))
+  assert _bars(by_dose) == _ends(*(a.difference for a in found.advantages))
   (ax,) = law_arms.ratio(found).axes
   powers = [
     Estimate(*(10.0**v for v in (r.log_ratio.value, r.log_ratio.low, r.log_ratio.high)))
     for r in found.ratios
   ]
   assert _ends(*powers) <= _bars(ax)
+
+
+def test_lines_join_places_of_one_budget():
+  rows = [
+    row | {'tokens': round(1e12 / row['parameters'] / c), 'compute': 6e12 / c}
+    for row in simulated.rates(0)
+    for c in (1, 4)
+  ]
+  equal = laws.find(cells.from_rows(rows), [('why', 'what')], SETTINGS)
+  left, right = law_arms.advantage(equal).axes
+  assert [t.get_text() for t in left.get_legend().get_texts()] == ['C = 1.5e12', 'C = 6e12']
+  assert len(right.get_legend().get_texts()) == 3, 'of each size the largest budget alone'
+
+
+def test_a_long_title_is_not_cut_off(found):
+  figure = law_arms.misalignment(dataclasses.replace(found, about='as ' * 60))
+  figure.canvas.draw()
+  assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize('theme', [figures.LIGHT, figures.DARK], ids=['light', 'dark'])

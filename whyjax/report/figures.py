@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import io
 import itertools
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -21,6 +22,7 @@ from whyjax.report.summary import Cell, Key
 PANELS = {'forced': 'Forced: the action alone', 'greedy': 'Free-running: writes first, then acts'}
 _MARKERS = 'osD^vP*'  # not as many as colours: the pairs differ longer
 _DPI = 150
+_LETTERS = 11  # of a title in an inch of width; longer titles are cut off
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +169,7 @@ def legend(
   ]
   drawn = figure.legend(
     handles=handles,
-    title=title,
+    title=textwrap.fill(title, int(_LETTERS * figure.get_figwidth())),
     title_fontsize=10.5,
     alignment='left',
     loc='outside upper left',

@@ -1,7 +1,7 @@
 """The laws of misalignment as figures: arms against compute and against alignment tokens, their
 differences, and the ratio of tokens that they need."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +10,7 @@ import numpy as np
 
 from whyjax.report import figures, law_style
 from whyjax.report.figures import LIGHT, Theme
+from whyjax.scaling import cells as tables
 from whyjax.scaling import logistic
 from whyjax.scaling.dose_law import DoseLaw
 from whyjax.scaling.estimate import Estimate
@@ -20,43 +21,59 @@ _COLUMNS = 3  # panels in a row
 
 
 def misalignment(found: Laws, theme: Theme = LIGHT) -> Figure:
-  """Misaligned share at the largest dose against compute of pretraining: an arm a line."""
-  figure, ((ax,),) = figures.grid(1, 1, (7.4, 4.2), theme)
+  """Misaligned share at the largest dose against compute of pretraining: a size a panel, an arm a
+  line."""
   at = {c.place: c.compute for c in found.table.rates}
+  sizes = sorted({law.place[0] for law in found.doses})
+  figure, axes = _panels(len(sizes), 2.4, theme)
   styles = figures.arm_styles((law.arm for law in found.doses), theme)
-  for i, (arm, look) in enumerate(styles.items()):
-    own = [law for law in found.doses if law.arm == arm and isinstance(law.rates[-1], Estimate)]
-    own.sort(key=lambda law: at[law.place])
-    shift = law_style.beside(i, len(styles), 0.06)
-    law_style.points(ax, [(at[law.place] * shift, law.rates[-1]) for law in own], look, joined=True)
-  law_style.log_x(ax, 'C, FLOPs of pretraining', theme)
-  law_style.shares(ax, 'share of misaligned choices', theme)
+  for i, (ax, size) in enumerate(zip(axes, sizes, strict=True)):
+    for j, (arm, look) in enumerate(styles.items()):
+      own = [
+        law
+        for law in found.doses
+        if (law.place[0], law.arm) == (size, arm) and isinstance(law.rates[-1], Estimate)
+      ]
+      own.sort(key=lambda law: at[law.place])
+      shift = law_style.beside(j, len(styles), 0.06)
+      pairs = [(at[law.place] * shift, law.rates[-1]) for law in own]
+      law_style.points(ax, pairs, look, joined=True)
+    law_style.log_x(ax, 'C, FLOPs of pretraining', theme)
+    law_style.shares(ax, 'share of misaligned choices' if i % _COLUMNS == 0 else '', theme)
+    ax.set_xlim(min(at.values()) / 1.4, max(at.values()) * 1.4)
+    law_style.title(ax, f'N = {law_style.count(size)}', theme)
   title = f'{law_style.about(found)} at the largest dose: {law_style.percent(found)} intervals'
   figures.legend(figure, title, styles, theme, columns=6)
   return figure
 
 
+def _panels(count: int, height: float, theme: Theme) -> tuple[Figure, list[Axes]]:
+  """So many panels in rows, and none in sight beyond them; height in inches."""
+  columns = min(count, _COLUMNS)
+  rows = -(-count // columns)
+  figure, grid = figures.grid(rows, columns, (1.0 + 3.4 * columns, 1.1 + height * rows), theme)
+  axes = [ax for row in grid for ax in row]
+  for ax in axes[count:]:
+    ax.set_visible(False)
+  return figure, axes[:count]
+
+
 def doses(found: Laws, theme: Theme = LIGHT) -> Figure:
   """Misaligned share against alignment tokens: a size a panel, an arm a colour, with its curve."""
   places = sorted({law.place for law in found.doses})
-  columns = min(len(places), _COLUMNS)
-  rows = -(-len(places) // columns)
-  figure, grid = figures.grid(rows, columns, (1.0 + 3.4 * columns, 1.1 + 2.9 * rows), theme)
+  figure, axes = _panels(len(places), 2.9, theme)
   styles = figures.arm_styles((law.arm for law in found.doses), theme)
   given = [dose for law in found.doses for dose in law.doses if dose]
-  axes = [ax for row in grid for ax in row]
-  for ax, place in zip(axes, places, strict=False):
+  for i, (ax, place) in enumerate(zip(axes, places, strict=True)):
     for law in found.doses:
       if law.place == place:
         shift = law_style.beside(list(styles).index(law.arm), len(styles))
         _dose_curve(ax, law, found, styles[law.arm], min(given), shift)
     law_style.log_x(ax, 'A, alignment tokens that bear loss', theme)
-    law_style.shares(ax, 'share of misaligned choices' if ax in grid[:, 0] else '', theme)
+    law_style.shares(ax, 'share of misaligned choices' if i % _COLUMNS == 0 else '', theme)
     _none_tick(ax, min(given), max(given))
     counts = f'N = {law_style.count(place[0])}, D = {law_style.count(place[1])}'
     law_style.title(ax, counts, theme)
-  for ax in axes[len(places) :]:
-    ax.set_visible(False)
   title = f'{law_style.about(found)}: {law_style.percent(found)} intervals over worlds'
   figures.legend(figure, title, styles, theme, columns=6)
   return figure
@@ -93,30 +110,27 @@ def _none_tick(ax: Axes, smallest: float, largest: float) -> None:
 
 
 def advantage(found: Laws, theme: Theme = LIGHT) -> Figure:
-  """One arm less another, a pair a row: against size, a dose a shade; against alignment tokens, a
-  size a shade."""
+  """One arm less another, a pair a row: at the largest dose against size, a budget of pretraining a
+  shade; and at the largest budget of each size against alignment tokens, a size a shade."""
   pairs = list(dict.fromkeys((a.treatment, a.control) for a in found.advantages))
   inches = (10.2, 0.8 + 3.9 * len(pairs))
   figure, grid = figures.grid(len(pairs), 2, inches, theme)
   for (left, right), pair in zip(grid, pairs, strict=True):
     own = [a for a in found.advantages if (a.treatment, a.control) == pair]
-    places = sorted({a.place for a in own})
-    # Doses of two places differ by a few tokens: the same dose is the same in number.
-    ranks = {id(a): i for p in places for i, a in enumerate([a for a in own if a.place == p])}
-    tokens = [np.mean([a.dose for a in own if ranks[id(a)] == i]) for i in range(_most(own))]
-    by_dose = [[a for a in own if ranks[id(a)] == i] for i in range(len(tokens))]
-    by_place = [[a for a in own if a.place == p] for p in places]
-    doses_ = [f'A = {law_style.count(t)}' for t in tokens]
-    sizes = [f'N = {law_style.count(p[0])}' for p in places]
-    _lines(left, by_dose, doses_, lambda a: a.place[0], theme)
-    _lines(right, by_place, sizes, lambda a: a.dose, theme)
+    places = {a.place for a in own}
+    full = {p: max((a for a in own if a.place == p), key=lambda a: a.dose) for p in places}
+    longest = sorted(max(p for p in places if p[0] == size) for size in {p[0] for p in places})
+    budgets = _budgets(found, places)
+    _lines(left, {n: [full[p] for p in b] for n, b in budgets.items()}, lambda a: a.place[0], theme)
+    by_size = {f'N = {law_style.count(p[0])}': [a for a in own if a.place == p] for p in longest}
+    _lines(right, by_size, lambda a: a.dose, theme)
     law_style.log_x(left, 'N, parameters', theme)
     law_style.log_x(right, 'A, alignment tokens that bear loss', theme)
     left.set_ylabel('difference of misaligned shares', color=theme.faint, fontsize=9)
     ends = [v for a in own for v in (a.difference.low, a.difference.high, 0.0)]
-    for ax in (left, right):
+    for ax, at in ((left, 'the largest A'), (right, 'the largest D of each N')):
       ax.set_ylim(min(ends) - 0.04, max(ends) + 0.04)
-      law_style.title(ax, ' less '.join(pair), theme)
+      law_style.title(ax, f'{" less ".join(pair)}, at {at}', theme)
   title = (
     f'{law_style.about(found)}, below 0 the first does better: {law_style.percent(found)} intervals'
   )
@@ -124,20 +138,25 @@ def advantage(found: Laws, theme: Theme = LIGHT) -> Figure:
   return figure
 
 
-def _most(found: Sequence[Advantage]) -> int:
-  """The most doses that any place has."""
-  return max(sum(a.place == other.place for a in found) for other in found)
+def _budgets(found: Laws, places: Collection[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+  """Places by budget of pretraining: by D where sizes share theirs, else by level of compute."""
+  tokens = sorted({d for _, d in places})
+  if len(tokens) == 1 or len(tokens) < len(places):
+    return {f'D = {law_style.count(d)}': sorted(p for p in places if p[1] == d) for d in tokens}
+  cells = [c for c in found.table.rates if c.place in places]
+  levels = tables.levels(cells, found.settings.same_compute)
+  return {f'C = {law_style.flops(g[0].compute)}': sorted({c.place for c in g}) for g in levels}
 
 
-def _lines(ax: Axes, groups, labels: Sequence[str], at, theme: Theme) -> None:
+def _lines(ax: Axes, groups: Mapping[str, Sequence[Advantage]], at, theme: Theme) -> None:
   """A line a group, in shades, with intervals side by side."""
   looks = law_style.shades(range(len(groups)), theme)
-  for i, group in enumerate(groups):
+  for i, group in enumerate(groups.values()):
     shift = law_style.beside(i, len(groups))
     found = sorted(((at(a) * shift, a.difference) for a in group), key=lambda pair: pair[0])
     law_style.points(ax, found, looks[i], joined=True)
   ax.axhline(0, color=theme.faint, linewidth=0.8, zorder=1)
-  law_style.panel_legend(ax, dict(zip(labels, looks.values(), strict=True)), theme)
+  law_style.panel_legend(ax, dict(zip(groups, looks.values(), strict=True)), theme)
 
 
 def ratio(found: Laws, theme: Theme = LIGHT) -> Figure:

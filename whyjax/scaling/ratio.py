@@ -185,7 +185,8 @@ def advantages(treatment: DoseLaw, control: DoseLaw, drawn: Draws) -> list[Advan
     for j, other in enumerate(control.doses):
       near = dose and other and max(dose / other, other / dose) <= tables.SAME_DOSE
       if near:
-        samples = treatment.samples[:, i] - control.samples[:, j]
+        # Equal rates of two weighted means differ by 1e-16, which would be printed.
+        samples = np.round(treatment.samples[:, i] - control.samples[:, j], 12)
         pair = treatment.arm, control.arm
         found.append(
           Advantage(treatment.place, *pair, dose, worlds, drawn.interval(samples), samples)
