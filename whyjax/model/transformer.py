@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from whyjax.config import ModelConfig
 from whyjax.model import attention
+from whyjax.model.dense import dense
 
 Params = dict  # nested: names -> float32 arrays; everything under 'layers' is stacked
 Memory = tuple[jax.Array, jax.Array]  # keys and values of one layer, each [B, K, S, H]
@@ -69,12 +70,13 @@ class Attention(nnx.Module):
     """
     B, T, _ = x_BxTxD.shape
     K, G, H = self.kv_heads, self.queries, self.head_dim
-    y = self.norm(x_BxTxD) @ self.qkv[...].astype(x_BxTxD.dtype)
-    y = y.reshape(B, T, K, G + 2, H)
-    queries = self.sharpness * y[..., :G, :]
-    q_BxNxTxH = attention.rotate(queries.reshape(B, T, K * G, H).swapaxes(1, 2), angles)
-    k_BxKxSxH = attention.rotate(y[..., G, :].swapaxes(1, 2), angles)
-    v_BxKxSxH = y[..., G + 1, :].swapaxes(1, 2)
+    y = dense(self.norm(x_BxTxD), self.qkv[...].astype(x_BxTxD.dtype))
+    # One split and no slices, whose gradients would be padded and added up.
+    q, k, v = jnp.split(y.reshape(B, T, K, G + 2, H), (G, G + 1), axis=3)
+    queries = self.sharpness * q.reshape(B, T, K * G, H)
+    q_BxNxTxH = attention.rotate(queries.swapaxes(1, 2), angles)
+    k_BxKxSxH = attention.rotate(k[:, :, :, 0].swapaxes(1, 2), angles)
+    v_BxKxSxH = v[:, :, :, 0].swapaxes(1, 2)
     if memory is not None:
       k_BxKxSxH, v_BxKxSxH = (
         jax.lax.dynamic_update_slice_in_dim(old, new, at, axis=2)
@@ -82,7 +84,7 @@ class Attention(nnx.Module):
       )
     z = attention.attention(q_BxNxTxH, k_BxKxSxH, v_BxKxSxH, seen)
     z_BxTxI = z.swapaxes(1, 2).reshape(B, T, -1)
-    return z_BxTxI @ self.out[...].astype(x_BxTxD.dtype), (k_BxKxSxH, v_BxKxSxH)
+    return dense(z_BxTxI, self.out[...].astype(x_BxTxD.dtype)), (k_BxKxSxH, v_BxKxSxH)
 
 
 class MLP(nnx.Module):
@@ -95,9 +97,9 @@ class MLP(nnx.Module):
     self.down = _normal(rngs, (model.mlp_width, model.width), std)
 
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-    y = self.norm(x_BxTxD) @ self.gate_up[...].astype(x_BxTxD.dtype)
+    y = dense(self.norm(x_BxTxD), self.gate_up[...].astype(x_BxTxD.dtype))
     gate, up = jnp.split(y, 2, axis=-1)
-    return (jax.nn.silu(gate) * up) @ self.down[...].astype(x_BxTxD.dtype)
+    return dense(jax.nn.silu(gate) * up, self.down[...].astype(x_BxTxD.dtype))
 
 
 class Block(nnx.Module):
@@ -178,7 +180,7 @@ class Transformer(nnx.Module):
     """Float32 logits [..., V] of hidden states [..., D]."""
     x = self.norm(x)
     head = self.embedding[...].T if self.model.tied_embeddings else self.head[...]
-    return jnp.matmul(x, head.astype(x.dtype), preferred_element_type=jnp.float32)
+    return dense(x, head.astype(x.dtype), jnp.float32)
 
 
 def _unstacked(stacked) -> Iterator:
