@@ -222,6 +222,7 @@ class DeviceConfig:
   mesh_replica: int = _field(low=0)  # mesh shape; 0 = as large as devices and sizes allow
   mesh_data: int = _field(low=0)
   mesh_model: int = _field(low=1)
+  fsdp: bool = _field()  # parameters and optimizer state split over the data axis at rest
   replica_loop: bool = _field()  # replicas of one device in turn (CPU) or batched (accelerators)
   steps_per_dispatch: int = _field(low=1)
   scan_layers: bool = _field()

@@ -44,6 +44,7 @@ DEVICE = DeviceConfig(
   mesh_replica=2,
   mesh_data=1,
   mesh_model=1,
+  fsdp=True,
   replica_loop=True,
   steps_per_dispatch=4,
   scan_layers=True,

@@ -49,10 +49,10 @@ def test_copies_of_one_exchange_and_the_ends_of_begun_ones_do_not_count():
   assert len(hlo.collectives('\n'.join([GATHER, GATHER, done, '%c = f32[8] copy(%d)']))) == 1
 
 
-def exchanged(tiny, *shape):
+def exchanged(tiny, *shape, **changes):
   """The collectives of a program on a mesh, and the program."""
   sizes = dict(zip(('mesh_replica', 'mesh_data', 'mesh_model'), shape, strict=True))
-  device = dataclasses.replace(tiny.device, **sizes)
+  device = dataclasses.replace(tiny.device, **sizes, **changes)
   stage = dataclasses.replace(tiny.stage, batch_rows=16)
   mesh = meshes.make_mesh(device, 8, 16)
   program = make_program(tiny.model, tiny.vocabulary, stage, device, mesh, 8, tiny.length)
@@ -75,3 +75,15 @@ def test_split_parameters_are_gathered_and_gradients_summed_among_their_own(tiny
   # Replicas of a device run in turn, so that what one of them gathers stands in the program.
   whole = sum(x.size // 8 * x.dtype.itemsize for x in jax.tree.leaves(program.state[0]))
   assert whole / 2 < gathered < 2 * whole
+
+
+def test_without_fsdp_parameters_are_whole_and_not_gathered(tiny):
+  split, _ = exchanged(tiny, 2, 4, 1)
+  found, program = exchanged(tiny, 2, 4, 1, fsdp=False)
+  assert {c.group for c in found} == {4}
+  # What is left is for the look-up of the embedding, whose gradient is of single tokens.
+  less = sum(c.bytes for c in split if c.kind == 'all-gather')
+  less -= sum(c.bytes for c in found if c.kind == 'all-gather')
+  assert less > sum(x.size // 8 * x.dtype.itemsize for x in jax.tree.leaves(program.state[0])) / 2
+  for x in jax.tree.leaves(program.state):
+    assert x.sharding.shard_shape(x.shape) == (x.shape[0] // 2, *x.shape[1:])

@@ -124,6 +124,14 @@ def test_every_mesh_of_eight_devices_equals_one(tiny, params, one_device, shape)
   assert qkv.sharding.shard_shape(qkv.shape) == (8 // shape[0], 2, 16 // shape[1], 48 // shape[2])
 
 
+@pytest.mark.parametrize('shape', [(2, 4, 1), (1, 4, 2)], ids=str)
+def test_whole_parameters_equal_split_ones(tiny, params, one_device, shape):
+  metrics, after = run(tiny, params, shape, accumulation=2, fsdp=False)
+  np.testing.assert_allclose(metrics, one_device, rtol=1e-4)
+  qkv = after['layers']['attention']['qkv']
+  assert qkv.sharding.shard_shape(qkv.shape) == (8 // shape[0], 2, 16, 48 // shape[2])
+
+
 def test_devices_to_spare_repeat_what_others_do(tiny, params, one_device, monkeypatch):
   """As on a TPU slice that the work can't fill."""
   with_spare = jax.sharding.Mesh(

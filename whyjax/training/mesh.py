@@ -170,11 +170,14 @@ def _layout(mesh, path, shape: tuple[int, ...]) -> list[tuple[str, ...]]:
   return layout
 
 
-def param_sharding(mesh: Mesh, tree: Any) -> Any:
-  """NamedShardings of params or optimizer state at rest, leaves [R, ...]: split over all axes."""
+def param_sharding(mesh: Mesh, tree: Any, fsdp: bool = True) -> Any:
+  """NamedShardings of params or optimizer state at rest, leaves [R, ...]: split over all axes, or
+  without `fsdp` whole over 'data'."""
+  axes = [axis for axis in AXES if fsdp or axis != 'data']
 
   def sharding(path, x):
-    return NamedSharding(mesh, P('replica', *_layout(mesh, path, x.shape)[1:]))
+    layout = [[a for a in split if a in axes] for split in _layout(mesh, path, x.shape)[1:]]
+    return NamedSharding(mesh, P('replica', *map(tuple, layout)))
 
   return jax.tree_util.tree_map_with_path(sharding, tree)
 

@@ -224,7 +224,7 @@ def make_program(
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
   def on_mesh(tree):
-    return jax.tree.map(place, tree, meshes.param_sharding(mesh, tree))
+    return jax.tree.map(place, tree, meshes.param_sharding(mesh, tree, device.fsdp))
 
   init = mapped(functools.partial(transformer.init, model, vocabulary))
   params = on_mesh(jax.eval_shape(lambda: init(jax.random.split(jax.random.key(0), replicas))))
