@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 import time
 
-from absl import app, flags
+from absl import app, flags, logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -199,22 +199,24 @@ _ONLY = flags.DEFINE_enum('only', None, list(PARTS), 'One part alone.')
 
 def main(argv: list[str]) -> None:
   """Measures and prints."""
+  logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a checkpoint
   study = command_line.parse([argv[0], '--config=configs/principles.py']).study
   meshes.start_backend(study.device)
   rounds = 3 if _QUICK.value else ROUNDS
-  found = []
-  console = Console()
+  found, console = [], Console()
+  if _JSON.value:
+    Path(_JSON.value).write_text('')
   for part in [_ONLY.value] if _ONLY.value else PARTS:
     for figure in PARTS[part](study, rounds, _QUICK.value):
       found.append(figure)
+      if _JSON.value:
+        with open(_JSON.value, 'a') as lines:
+          lines.write(json.dumps(dataclasses.asdict(figure)) + '\n')
       console.print(f'{figure.name}  {figure.spread} {figure.unit}', style='dim', highlight=False)
   table = Table('part', 'figure', 'min / median / max', 'unit', 'target')
   for figure in found:
     table.add_row(figure.part, figure.name, str(figure.spread), figure.unit, figure.verdict)
   console.print(table)
-  if _JSON.value:
-    lines = [json.dumps(dataclasses.asdict(figure)) for figure in found]
-    Path(_JSON.value).write_text('\n'.join(lines) + '\n')
 
 
 if __name__ == '__main__':
