@@ -225,6 +225,7 @@ class DeviceConfig:
   fsdp: bool = _field()  # parameters and optimizer state split over the data axis at rest
   replica_loop: bool = _field()  # replicas of one device in turn (CPU) or batched (accelerators)
   steps_per_dispatch: int = _field(low=1)
+  tokens_at_once: int = _field(low=0)  # of a device in a micro-batch, at most; 0 = no limit
   scan_layers: bool = _field()
   remat: bool = _field()
   compile_cache: str = _field()  # directory; '' = none

@@ -143,6 +143,7 @@ def study(variant: str = 'cpu') -> config_dict.ConfigDict:
       fsdp=variant != 'cpu',
       replica_loop=variant == 'cpu',
       steps_per_dispatch=10,
+      tokens_at_once=768 if variant == 'cpu' else 0,  # what stays in the caches of a core
       scan_layers=variant != 'cpu',
       remat=False,
       compile_cache='~/.cache/whyjax/xla',

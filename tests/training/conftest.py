@@ -45,6 +45,7 @@ DEVICE = DeviceConfig(
   mesh_data=1,
   mesh_model=1,
   fsdp=True,
+  tokens_at_once=0,
   replica_loop=True,
   steps_per_dispatch=4,
   scan_layers=True,

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from whyjax.model import transformer
+from whyjax.training.mesh import AXES
 from whyjax.training.optimizer import make_optimizer
-from whyjax.training.step import loss_fn, make_dispatch, make_step
+from whyjax.training.step import loss_fn, make_dispatch, make_step, micro_batches
 
 
 @pytest.fixture(scope='module')
@@ -57,9 +58,10 @@ def test_accumulation_over_uneven_masks_equals_one_batch(tiny, params, batch, lo
   mask = batch['segments'] * (batch['positions'] > 0)
   batch['weights'] = (mask * np.array([1, 2, 9, 5, 1, 30, 0, 0])[:, None]).astype(np.float32)
   results = []
-  for accumulation in (1, 2, 4):
+  for accumulation, at_once in ((1, 0), (2, 0), (4, 0), (1, 2 * tiny.length)):
     stage = dataclasses.replace(tiny.stage, batch_rows=8, accumulation=accumulation)
-    step = quick_jit(make_step(tiny.model, stage, tiny.device))
+    device = dataclasses.replace(tiny.device, tokens_at_once=at_once)
+    step = quick_jit(make_step(tiny.model, stage, device))
     state = (params, make_optimizer(stage).init(params))
     results.append(step(state, batch))
   (_, whole), *split = results
@@ -72,6 +74,24 @@ def test_accumulation_over_uneven_masks_equals_one_batch(tiny, params, batch, lo
   parts = [batch | {'weights': batch['weights'] * (rows % 4 == i)} for i in range(4)]
   losses = [np.divide(*loss(params, part)) for part in parts]
   assert abs(np.mean(losses) / whole['loss'] - 1) > 1e-3
+
+
+@pytest.mark.parametrize(
+  'accumulation, at_once, data, parts',
+  [
+    (1, 0, 1, 1),
+    (1, 768, 1, 2),  # 8 rows of 96
+    (1, 768, 2, 1),
+    (4, 768, 2, 4),  # what was asked for is enough
+    (1, 200, 1, 8),  # 2 rows, and no remainder
+    (1, 50, 2, 8),  # a row of each device is the least
+    (2, 50, 8, 2),
+  ],
+)
+def test_a_device_works_on_so_many_tokens_at_once(accumulation, at_once, data, parts):
+  mesh = jax.sharding.AbstractMesh((1, data, 1), AXES)
+  with jax.sharding.use_abstract_mesh(mesh):
+    assert micro_batches(accumulation, at_once, 16, 96) == parts
 
 
 def test_a_batch_without_weight_teaches_nothing_and_breaks_nothing(tiny, params, batch, quick_jit):

@@ -115,6 +115,18 @@ def split(batch: Mapping, parts: int) -> dict:
   return jax.tree.map(leaf, batch)
 
 
+def micro_batches(accumulation: int, tokens_at_once: int, rows: int, row_length: int) -> int:
+  """Parts of a batch that take turns: as many as asked for, or the fewest more that leave a device
+  so many tokens at once (0: any). The rows of a part still spread over the whole data axis."""
+  mesh = jax.sharding.get_abstract_mesh()
+  data = 1 if mesh.empty else mesh.shape['data']
+  allowed = [n for n in range(accumulation, rows + 1) if rows % (n * data) == 0]
+  fit = [n for n in allowed if rows * row_length <= tokens_at_once * n * data]
+  if not tokens_at_once or not allowed:
+    return accumulation
+  return fit[0] if fit else allowed[-1]
+
+
 def accumulate(gradient: Callable, params: dict, batch: Mapping, parts: int):
   """Sum of `gradient(params, part)`, a tree, over `parts` parts of a batch, leaves [B, ...]."""
   if parts == 1:
@@ -146,7 +158,9 @@ def make_step(model: ModelConfig, stage: StageConfig, device: DeviceConfig) -> C
 
   def step(state, batch):
     params, opt_state = state
-    (nll, weight), grads = accumulate(gradient, params, batch, stage.accumulation)
+    shape = batch['tokens'].shape
+    parts = micro_batches(stage.accumulation, device.tokens_at_once, *shape)
+    (nll, weight), grads = accumulate(gradient, params, batch, parts)
     total = jnp.where(weight > 0, weight, 1.0)  # a batch with nothing to learn has loss 0, not 0/0
     grads = jax.tree.map(lambda g: g / total, grads)
     updates, opt_state = optimizer.update(grads, opt_state, params)
