@@ -145,7 +145,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def replicated(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   """Replicas in one program beside runs in turn."""
-  for size in ('100k',) if quick else replicas.SIZES:
+  for size in ('10k',) if quick else replicas.SIZES:
     for count, (speed, gain) in replicas.measure(study, size, rounds).items():
       name = f'{size}, {count} replicas'
       yield Figure('replicas', name, 'tokens/s', speed)
@@ -173,7 +173,7 @@ def reading(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
 
 def saving(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   """Checkpoints."""
-  _, checkpoint, share = checkpoints.measure(study, 2 if quick else rounds)
+  _, checkpoint, share = checkpoints.measure(study, 1 if quick else rounds)
   yield Figure('checkpoints', 'a checkpoint', 's', checkpoint)
   yield Figure('checkpoints', 'share of pretraining', '%', share, most=3)
 
