@@ -7,7 +7,9 @@ to held-out loss and to misaligned choices; the largest cells are predicted befo
 at.
 
 Command: python -m whyjax.main --config=configs/scaling.py
-Time: 34 minutes on two cores of an Intel Xeon with AVX-512 (`:cpu`).
+Time: 34 minutes on two cores of an Intel Xeon with AVX-512 (`:cpu`). `:gpu` and `:tpu` train 168
+stages of 3.0 billion tokens and 2.5e16 FLOPs (--action=plan): five minutes at 30% of an A100's 312
+TFLOP/s, which small widths do not reach. They were compiled and not run.
 Result (worlds 5100-5103, dials frozen at c0dfb5b; docs/experiments.md): the best size grows as
 compute to the power of .57 [.23, 1.24]; no law of loss describes the whole family. Reasons leave
 .11 to .26 of choices misaligned and demonstrations .46 to .66 where pretraining has taught the

@@ -1,6 +1,10 @@
 """Who works on a study with whom: what the environment says, and what follows from it."""
 
 import dataclasses
+import os
+from pathlib import Path
+import signal
+import socket
 import subprocess
 import sys
 import types
@@ -11,6 +15,7 @@ from whyjax.errors import UserError
 from whyjax.training import mesh as meshes
 from whyjax.training import processes
 
+ROOT = Path(__file__).parents[2]
 VARIABLES = (
   'JAX_COORDINATOR_ADDRESS JAX_NUM_PROCESSES JAX_PROCESS_ID SLURM_STEP_NODELIST SLURM_NTASKS '
   'SLURM_STEP_TASKS_PER_NODE CUDA_VISIBLE_DEVICES OMPI_COMM_WORLD_SIZE TPU_PROCESS_ADDRESSES '
@@ -56,11 +61,29 @@ def test_the_coordinator_is_taken_from_the_environment(environment):
   assert found.arguments == dict(coordinator_address='a:1', num_processes=4, process_id=3)
 
 
-@pytest.mark.parametrize('missing', ['JAX_NUM_PROCESSES', 'JAX_PROCESS_ID'])
-def test_a_coordinator_alone_is_not_enough(environment, missing):
+@pytest.mark.parametrize(
+  ('name', 'value', 'allowed'),
+  [
+    ('JAX_COORDINATOR_ADDRESS', '10.0.0.1', 'HOST:PORT'),
+    ('JAX_COORDINATOR_ADDRESS', 'a:70000', 'HOST:PORT'),
+    ('JAX_NUM_PROCESSES', 'two', 'a number of at least 1'),
+    ('JAX_NUM_PROCESSES', '0', 'a number of at least 1'),
+    ('JAX_NUM_PROCESSES', '', 'a number of at least 1'),
+    ('JAX_PROCESS_ID', '2', 'a number from 0 to 1'),
+    ('JAX_PROCESS_ID', '-1', 'a number from 0 to 1'),
+  ],
+)
+def test_a_coordinator_alone_is_not_enough(environment, name, value, allowed):
   known = dict(JAX_COORDINATOR_ADDRESS='a:1', JAX_NUM_PROCESSES='2', JAX_PROCESS_ID='0')
-  environment(**known | {missing: 'two'})
-  with pytest.raises(UserError, match=f"{missing} = 'two': must be a number"):
+  environment(**known | {name: value})
+  with pytest.raises(UserError, match=f'{name} = {value!r}: must be {allowed}'):
+    processes.find('cpu')
+
+
+@pytest.mark.parametrize('name', ['SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE'])
+def test_a_cluster_that_counts_in_words_is_refused(environment, name):
+  environment(**{'SLURM_STEP_NODELIST': 'node1', name: 'x'})
+  with pytest.raises(UserError, match=f"{name} = 'x': must be a number"):
     processes.find('cpu')
 
 
@@ -119,6 +142,92 @@ def test_processes_without_work_are_refused(tiny):
   device = dataclasses.replace(tiny.device, mesh_replica=0, mesh_data=0)
   with pytest.raises(UserError, match='must be at least the 8 processes; 3 replicas of 5 rows'):
     meshes.mesh_shape(device, 3, 5, available=8, processes=8)
+
+
+_MEMBER = """
+import sys, time
+from tests import tiny
+from whyjax import config
+from whyjax.errors import UserError
+from whyjax.training import processes
+processes._START_SECONDS = {seconds}
+device = config.parse(tiny.get_config().to_dict()).device
+with processes.joined('on', device):
+  first = processes.is_first()
+  print('ready', flush=True)
+  {work}
+"""
+
+
+def _members(work: str, address='', indices=(0, 1), seconds=60) -> list[subprocess.Popen]:
+  """Two processes, or some of them, that join and then do this."""
+  env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+  if not address:
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      address = f'127.0.0.1:{free.getsockname()[1]}'
+  env |= dict(JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES='2')
+  return [
+    subprocess.Popen(
+      [sys.executable, '-c', _MEMBER.format(work=work, seconds=seconds)],
+      env=env | {'JAX_PROCESS_ID': str(index)},
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      cwd=ROOT,
+    )
+    for index in indices
+  ]
+
+
+def _ends(members: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
+  said = [member.communicate(timeout=60)[1] for member in members]
+  return [member.returncode for member in members], said
+
+
+def test_bad_input_that_one_process_alone_finds_is_said_and_ends_it_at_once():
+  """The others would wait for it, and it for them, and nobody would hear why."""
+  codes, said = _ends(
+    _members("if not first: raise UserError('damaged')\n  while True: time.sleep(1)")
+  )
+  assert codes[1] == 2 and codes[0] != 0
+  assert said[1].endswith('whyjax: process 1: damaged\n')
+
+
+def test_bad_input_that_all_find_ends_all_alike():
+  codes, said = _ends(_members("raise UserError('damaged')"))
+  assert codes == [2, 2]
+  assert said[0].endswith('whyjax: damaged\n')
+
+
+def test_a_reader_that_leaves_ends_its_process():
+  """As `| head` does to the first one: Rich raises SystemExit."""
+  first, second = _members('if first: raise SystemExit(1)\n  while True: time.sleep(1)')
+  (code,), (said,) = _ends([first])
+  second.kill()
+  second.communicate()
+  assert code == 1 and 'nobody reads the output; the same command goes on from there' in said
+
+
+def test_ctrl_c_in_one_process_is_a_wish_of_all():
+  members = _members('while not processes.STOP.poll(): time.sleep(0.05)')
+  assert [member.stdout.readline() for member in members] == ['ready\n'] * 2
+  members[1].send_signal(signal.SIGINT)
+  assert _ends(members)[0] == [0, 0]
+
+
+@pytest.mark.parametrize('index', [0, 1])
+def test_processes_that_do_not_come_are_missed_in_one_line(index):
+  codes, said = _ends(_members('', indices=[index], seconds=2))
+  assert codes == [75]
+  assert said[0].endswith(': not all of 2 processes came within 2 s\n')
+
+
+def test_a_port_in_use_is_said():
+  with socket.create_server(('', 0)) as taken:
+    address = f'127.0.0.1:{taken.getsockname()[1]}'
+    codes, said = _ends(_members('', address, [0]))
+  assert codes == [1] and 'Address already in use; give another port' in said[0]
 
 
 _STUCK = """

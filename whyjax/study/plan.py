@@ -87,9 +87,17 @@ def show(study: StudyConfig, workdir: Path, console: Console) -> None:
       c.state,
     )
   table.add_section()
-  total = f'{left / 60:.1f}' if speeds else '?'
-  open_stages = sum(not c.is_done for c in found)
-  table.add_row('left', '', '', '', '', '', total, f'{open_stages} of {len(found)} stages')
+  to_do = [c for c in found if not c.is_done]
+  table.add_row(
+    'left',
+    '',
+    '',
+    '',
+    _short(sum(c.tokens for c in to_do)),
+    f'{sum(c.flops for c in to_do):.1e}',
+    f'{left / 60:.1f}' if speeds else '?',
+    f'{len(to_do)} of {len(found)} stages',
+  )
   console.print(table)
 
 

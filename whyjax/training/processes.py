@@ -12,7 +12,9 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
+import threading
 import time
 from typing import Any, NoReturn, TypeVar
 import urllib.request
@@ -20,7 +22,7 @@ import urllib.request
 import numpy as np
 
 from whyjax.config import DeviceConfig
-from whyjax.errors import UserError, disk_fault
+from whyjax.errors import UserError, disk_fault, ending
 
 STUCK = 75  # exit code: a step or a peer does not answer; the same command goes on from there
 _START_SECONDS = 120  # that a process waits for all others to start
@@ -29,6 +31,10 @@ _METADATA = 'http://metadata.google.internal/computeMetadata/v1/instance/attribu
 
 T = TypeVar('T')
 _here = {'index': 0, 'count': 1}  # of this process, as long as it has not joined others
+
+
+class Agreed(UserError):
+  """Bad input that all of several processes know of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,14 +59,18 @@ def find(platform: str) -> Found | None:
   only where the environment speaks of several processes.
 
   Raises:
-    UserError: a variable is missing or no number.
+    UserError: a variable is missing, or says what cannot be.
   """
   env = os.environ
   if address := env.get('JAX_COORDINATOR_ADDRESS'):
-    count, index = _number('JAX_NUM_PROCESSES'), _number('JAX_PROCESS_ID')
+    host, _, port = address.rpartition(':')
+    if not (host and port.isdecimal() and int(port) < 2**16):
+      raise UserError(f'JAX_COORDINATOR_ADDRESS = {address!r}: must be HOST:PORT')
+    count = _number('JAX_NUM_PROCESSES', least=1)
+    index = _number('JAX_PROCESS_ID', most=count - 1)
     arguments = dict(coordinator_address=address, num_processes=count, process_id=index)
     return Found(f'JAX_COORDINATOR_ADDRESS = {address}', arguments, count)
-  if 'SLURM_STEP_NODELIST' in env and int(env.get('SLURM_NTASKS', '1')) > 1:
+  if 'SLURM_STEP_NODELIST' in env and (count := _number('SLURM_NTASKS', unsaid='1')) > 1:
     arguments = {}
     # With one task a node JAX would take the first GPU of each node and leave the others idle.
     if platform == 'gpu' and re.fullmatch(
@@ -68,18 +78,20 @@ def find(platform: str) -> Found | None:
     ):
       visible = env.get('CUDA_VISIBLE_DEVICES', '')
       arguments['local_device_ids'] = list(range(len(visible.split(',')))) if visible else [0]
-    return Found('Slurm', arguments, int(env['SLURM_NTASKS']))
-  if int(env.get('OMPI_COMM_WORLD_SIZE', '1')) > 1:
-    return Found('Open MPI', {}, int(env['OMPI_COMM_WORLD_SIZE']))
+    return Found('Slurm', arguments, count)
+  if (count := _number('OMPI_COMM_WORLD_SIZE', unsaid='1')) > 1:
+    return Found('Open MPI', {}, count)
   if platform == 'tpu' and (hosts := _tpu_hosts()) > 1:
     return Found('TPU pod', {}, hosts)
   return None
 
 
-def _number(name: str) -> int:
-  value = os.environ.get(name, '')
-  if not value.isdigit():
-    raise UserError(f'{name} = {value!r}: must be a number where JAX_COORDINATOR_ADDRESS is set')
+def _number(name: str, least: int = 0, most: int | None = None, unsaid: str = '') -> int:
+  """What a variable says, or `unsaid` where it is not set."""
+  value = os.environ.get(name, unsaid)
+  if not value.isdecimal() or int(value) < least or (most is not None and int(value) > most):
+    allowed = f'of at least {least}' if most is None else f'from {least} to {most}'
+    raise UserError(f'{name} = {value!r}: must be a number {allowed}')
   return int(value)
 
 
@@ -102,24 +114,26 @@ def _tpu_hosts() -> int:
 def joined(mode: str, device: DeviceConfig) -> Iterator[None]:
   """Joins the other processes, if there are any, and ends with them; see `start`.
 
-  A fault that only this process knows of ends it at once: the others wait for it in the middle of a
-  computation, and learn from its end that it is gone.
+  A fault that only this process may know of ends it at once: the others wait for it in the middle
+  of a computation, and learn from its end that it is gone.
   """
   from whyjax.training.interrupt import Preempted
 
   start(mode, device)
   try:
     yield
-  except (UserError, Preempted):
+  except (Agreed, Preempted):
     raise  # in all processes alike
-  except Exception as error:
+  except (SystemExit, Exception) as error:
     if several():
       line, code = fault(error)
-      if code == 1:
+      if isinstance(error, UserError):
+        time.sleep(2)  # the others may come to the same, and each ends by itself
+      elif code == 1 and isinstance(error, Exception):
         # What fails first when another process is lost may be anything: give the runtime the time
         # to notice, and to end this process as it ends the others.
         time.sleep(_HEARTBEAT_SECONDS + 2)
-      leave(line, code)
+      leave(line if is_first() else f'process {_here["index"]}: {line}', code)
     raise
 
 
@@ -132,7 +146,7 @@ def start(mode: str, device: DeviceConfig) -> None:
     device: how the program runs.
 
   Raises:
-    UserError: mode is 'on' and there is nothing to join.
+    UserError: mode is 'on' and there is nothing to join, or what the environment says is not so.
   """
   found = None if mode == 'off' else find(device.platform)
   if found is None:
@@ -150,16 +164,45 @@ def start(mode: str, device: DeviceConfig) -> None:
 
   if device.platform == 'cpu':
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  if found.arguments.get('process_id') == 0:
+    _check_free(found.arguments['coordinator_address'])
+  # When not all come in time JAX aborts without a word that helps; so it is not waited for.
+  missing = f'{found.by}: not all of {found.count} processes came within {_START_SECONDS} s'
+  late = threading.Timer(_START_SECONDS, leave, (missing, STUCK))
+  late.daemon = True
+  late.start()
   try:
     jax.distributed.initialize(
       **found.arguments,
-      initialization_timeout=_START_SECONDS,
+      initialization_timeout=2 * _START_SECONDS,
       heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
     )
+  except (KeyError, ValueError) as error:
+    raise UserError(f'{found.by}: does not say where the other processes are ({error})') from None
   except RuntimeError as error:
-    leave(f'{found.by}: not all of {found.count} came ({str(error).splitlines()[0]})', STUCK)
+    leave(f'{found.by}: {str(error).splitlines()[0]}', STUCK)
+  finally:
+    late.cancel()
   mesh.start_backend(device)
   _here.update(index=jax.process_index(), count=jax.process_count())
+  if several():
+    signal.signal(signal.SIGINT, _stop_all)
+
+
+def _check_free(address: str) -> None:
+  """Raises a UserError unless this process can listen there: JAX dies of it without a word."""
+  try:
+    socket.create_server(('', int(address.rpartition(':')[2]))).close()
+  except OSError as error:
+    why = os.strerror(error.errno)
+    raise UserError(f'JAX_COORDINATOR_ADDRESS = {address!r}: {why}; give another port') from None
+
+
+def _stop_all(*_) -> None:
+  """Ctrl-C in one of several processes ends them together, as SIGTERM does; a second one ends this
+  process at once."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  os.kill(os.getpid(), signal.SIGTERM)
 
 
 def several() -> bool:
@@ -175,7 +218,8 @@ def is_first() -> bool:
 def agreed(decide: Callable[[], T]) -> T:
   """The value, plain JSON, of `decide()` in the first process: the others do not call it.
 
-  What it raises as a UserError all raise.
+  Raises:
+    Agreed: `decide` raised a UserError in the first process.
   """
   if not several():
     return decide()
@@ -193,7 +237,7 @@ def agreed(decide: Callable[[], T]) -> T:
   padded[: len(said)] = np.frombuffer(said, np.uint8)
   told = json.loads(bytes(multihost_utils.broadcast_one_to_all(padded)[:length]))
   if 'error' in told:
-    raise UserError(told['error'])
+    raise Agreed(told['error'])
   return told['value']
 
 
@@ -249,13 +293,15 @@ class Stop:
 STOP = Stop()
 
 
-def fault(error: Exception) -> tuple[str, int]:
+def fault(error: BaseException) -> tuple[str, int]:
   """(line, exit code) for what ended one of several processes.
 
   When one is lost, the runtime of the others fails in the middle of a collective, or aborts them.
   """
   import jax
 
+  if isinstance(error, (SystemExit, UserError)):
+    return ending(error)
   line = ' '.join(f'{type(error).__name__}: {error}'.split())
   if disk := disk_fault(error):
     return disk, 2
