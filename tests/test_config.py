@@ -123,24 +123,12 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
       r'config\.align\.accumulation = 3: must be a divisor of align\.batch_rows = 8',
     ),
     (
-      {'later_training.batch_rows': 8, 'later_training.accumulation': 4, 'device.mesh_data': 4},
-      r'config\.device\.mesh_data = 4: must be a divisor of \w+\.batch_rows / accumulation',
-    ),
-    (
       {'align.updates': 900, 'align.probes': (3, 900)},
       r'config\.align\.probes = \(3, 900\): must be below align\.updates = 900',
     ),
     (
       {'pretrain.warmup': 0.6, 'pretrain.decay': 0.6},
       r'config\.pretrain\.warmup \+ decay = 1\.2: must be at most 1',
-    ),
-    (
-      {'seeds.worlds': 3, 'device.mesh_replica': 2, 'device.host_devices': 2},
-      r'config\.device\.mesh_replica = 2: must be a divisor of seeds\.worlds = 3',
-    ),
-    (
-      {'device.host_devices': 2, 'device.mesh_model': 4},
-      r'config\.device\.mesh_replica x mesh_data x mesh_model = 4: must be at most .* = 2',
     ),
     ({'later': ('neutral',)}, r'config\.later = .*: must be given with config\.later_arms'),
     (

@@ -20,8 +20,7 @@ def check(study: config.StudyConfig) -> None:
   _check_text(study)
   _check_model(study.model)
   for name in ('pretrain', 'align', 'later_training', 'reinforcement_training'):
-    _check_stage(name, getattr(study, name), study.model, study.device)
-  _check_mesh(study)
+    _check_stage(name, getattr(study, name), study.model)
   _check_split(study)
   _check_graph(study)
   _check_doses(study)
@@ -97,9 +96,7 @@ def _check_model(model: config.ModelConfig) -> None:
     require(not model.tied_embeddings, 'model.tied_embeddings', model.tied_embeddings, allowed)
 
 
-def _check_stage(
-  name: str, stage: config.StageConfig, model: config.ModelConfig, device: config.DeviceConfig
-) -> None:
+def _check_stage(name: str, stage: config.StageConfig, model: config.ModelConfig) -> None:
   require(
     not (model.base_width and stage.optimizer == 'muon'),
     f'{name}.optimizer',
@@ -112,13 +109,6 @@ def _check_stage(
     stage.accumulation,
     f'a divisor of {name}.batch_rows = {stage.batch_rows}',
   )
-  rows = stage.batch_rows // stage.accumulation
-  require(
-    rows % max(device.mesh_data, 1) == 0,
-    'device.mesh_data',
-    device.mesh_data,
-    f'a divisor of {name}.batch_rows / accumulation = {rows}',
-  )
   require(
     all(update < stage.updates for update in stage.probes),
     f'{name}.probes',
@@ -130,24 +120,6 @@ def _check_stage(
     f'{name}.warmup + decay',
     stage.warmup + stage.decay,
     'at most 1',
-  )
-
-
-def _check_mesh(study: config.StudyConfig) -> None:
-  device, worlds = study.device, study.seeds.worlds
-  require(
-    worlds % max(device.mesh_replica, 1) == 0,
-    'device.mesh_replica',
-    device.mesh_replica,
-    f'a divisor of seeds.worlds = {worlds}',
-  )
-  used = max(device.mesh_replica, 1) * max(device.mesh_data, 1) * device.mesh_model
-  fits = device.platform != 'cpu' or used <= device.host_devices
-  require(
-    fits,
-    'device.mesh_replica x mesh_data x mesh_model',
-    used,
-    f'at most device.host_devices = {device.host_devices}',
   )
 
 

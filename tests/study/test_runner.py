@@ -56,6 +56,13 @@ def _stage(name: str) -> graph.Stage:
   return next(s for s in graph.stages(_study()) if s.name == name)
 
 
+def test_a_mesh_that_a_later_stage_cannot_fill_is_refused_before_any_compute(tmp_path):
+  study = _study('--config.device.mesh_data=4', '--config.later_training.batch_rows=2')
+  with pytest.raises(UserError, match=r'mesh_data = 4: must be a divisor of the 2 rows'):
+    _run(study, tmp_path / 'w')
+  assert not (tmp_path / 'w/stages').exists()
+
+
 def test_records_of_every_stage_replica_and_claim_are_there(finished):
   records = results.read(finished / 'results.jsonl')
   assert [r['stage'] for r in results.select(records, record='stage')] == [

@@ -124,14 +124,15 @@ def mesh_shape(
   )
   if replicas % replica:
     raise UserError(
-      f'device.mesh_replica = {replica}: must be a divisor of the {replicas} replicas'
+      f'config.device.mesh_replica = {replica}: must be a divisor of the {replicas} replicas'
     )
   if batch_rows % data:
     raise UserError(
-      f'device.mesh_data = {data}: must be a divisor of the {batch_rows} rows of a micro-batch'
+      f'config.device.mesh_data = {data}: must be a divisor of the {batch_rows} rows of a '
+      'micro-batch'
     )
   shape = (replica, data, model)
-  asked = f'device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}'
+  asked = f'config.device.mesh_replica x mesh_data x mesh_model = {replica} x {data} x {model}'
   if math.prod(shape) > available:
     raise UserError(f'{asked}: must be at most the {available} devices there are')
   if whole and available % math.prod(shape):
