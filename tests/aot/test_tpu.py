@@ -102,7 +102,7 @@ def test_packed_rows_of_whole_blocks_attend_by_the_kernel():
   assert not compiled(job, SMALL).fault
 
 
-@pytest.mark.parametrize(('shape', 'count'), [('1x1', 1), ('1x2', 2), ('2x2', 4), ('2x4', 8)])
+@pytest.mark.parametrize(('shape', 'count'), [('1x1', 1), ('2x2', 4), ('2x4', 8)])
 def test_slices_of_a_host_and_less_are_described(shape, count):
   assert describe(f'tpu:v5e:{shape}').count == count
 

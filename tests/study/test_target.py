@@ -20,11 +20,28 @@ def study(variant):
 
 
 @pytest.mark.parametrize(
-  'name', ['tpu', 'tpu:v9:2x2', 'tpu:v5e:four', 'gpu:0', 'gpu', 'gpu:-1', '']
+  'name', ['tpu', 'tpu:v9:2x2', 'tpu:v5e:2x2:1', 'gpu:0', 'gpu', 'gpu:-1', '']
 )
 def test_an_unknown_target_is_refused_in_one_line(name):
   with pytest.raises(UserError, match='must be tpu:VERSION:SHAPE with a version of v4, v5e'):
     aot.describe(name)
+
+
+@pytest.mark.parametrize(
+  ('version', 'shape', 'allowed'),
+  [
+    ('v5e', 'four', 'one of 1x1, 2x2, 2x4, 4x4, 4x8, 8x8, 8x16, 16x16'),
+    ('v5e', '100x100', 'one of 1x1'),
+    ('v6e', '4x4x4', 'one of 1x1'),
+    ('v5p', '4x4', 'three sides of 1, 2 or a multiple of 4'),
+    ('v5p', '3x3x3', 'three sides'),
+    ('v5p', '0x4x4', 'three sides'),
+    ('v4', '16x16x20', 'three sides'),
+  ],
+)
+def test_a_slice_that_nobody_sells_is_refused_in_one_line(version, shape, allowed):
+  with pytest.raises(UserError, match=f'tpu:{version}:{shape}.*{version} must be {allowed}'):
+    aot.describe(f'tpu:{version}:{shape}')
 
 
 def test_a_study_for_another_platform_is_refused():

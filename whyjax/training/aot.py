@@ -8,6 +8,7 @@ further.
 from collections.abc import Sequence
 import contextlib
 import dataclasses
+import importlib.util
 import math
 import os
 import re
@@ -25,6 +26,9 @@ from whyjax.training import mesh as meshes
 
 # Memory of one chip in bytes: cloud.google.com/tpu/docs, the page of each version.
 HBM = {'v4': 32 * 2**30, 'v5e': 16 * 2**30, 'v5p': 95 * 2**30, 'v6e': 32 * 2**30}
+# Shapes that slices are sold in: the same pages. libtpu aborts, or describes what is not to be had.
+_FLAT = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')
+_MOST_CHIPS = {'v4': 4096, 'v5p': 8960}
 _DOES_NOT_FIT = re.compile(r'RESOURCE_EXHAUSTED|[Rr]an out of memory|exceeds the .*memory')
 _USED = re.compile(
   r'\b(?:Used|temporaries) \(?([\d.]+[KMGT])\)? (?:of|exceeds[^(]*\() ?([\d.]+[KMGT])'
@@ -114,16 +118,36 @@ def describe(name: str) -> Target:
   jax.config.update('jax_platforms', 'cpu')
   if kind == 'gpu' and len(rest) == 1 and rest[0].isdigit() and int(rest[0]) > 0:
     return Target(name, 'gpu', int(rest[0]), 0)
-  if kind == 'tpu' and len(rest) == 2 and rest[0] in HBM and re.fullmatch(r'\d+(x\d+)+', rest[1]):
-    devices = _tpu_devices(name, f'{rest[0]}:{rest[1]}')
-    return Target(name, 'tpu', len(devices), HBM[rest[0]], devices)
-  raise UserError(
-    f'--target = {name!r}: must be tpu:VERSION:SHAPE with a version of {", ".join(HBM)}, such as '
-    'tpu:v5e:16x16, or gpu:COUNT'
-  )
+  if kind != 'tpu' or len(rest) != 2 or rest[0] not in HBM:
+    raise UserError(
+      f'--target = {name!r}: must be tpu:VERSION:SHAPE with a version of {", ".join(HBM)}, such as '
+      'tpu:v5e:16x16, or gpu:COUNT'
+    )
+  version, shape = rest
+  if not _is_sold(version, shape):
+    cubes = 'three sides of 1, 2 or a multiple of 4, such as 4x4x8'
+    allowed = cubes if version in _MOST_CHIPS else f'one of {", ".join(_FLAT)}'
+    raise UserError(f'--target = {name!r}: a slice of {version} must be {allowed}')
+  devices = _tpu_devices(name, f'{version}:{shape}')
+  return Target(name, 'tpu', len(devices), HBM[version], devices)
+
+
+def _is_sold(version: str, shape: str) -> bool:
+  if version not in _MOST_CHIPS:
+    return shape in _FLAT
+  if not re.fullmatch(r'\d+x\d+x\d+', shape):
+    return False
+  sides = [int(side) for side in shape.split('x')]
+  whole = all(side in (1, 2) or (side > 0 and side % 4 == 0) for side in sides)
+  return whole and math.prod(sides) <= _MOST_CHIPS[version]
 
 
 def _tpu_devices(name: str, topology: str) -> Sequence[jax.Device]:
+  if importlib.util.find_spec('libtpu') is None:
+    raise UserError(
+      f'--target = {name!r}: no TPU compiler here: pip install "jax[tpu]", in an environment of its '
+      'own'
+    )
   os.environ['TPU_SKIP_MDS_QUERY'] = '1'  # no TPU VM: nobody would answer
   os.environ['ALLOW_MULTIPLE_LIBTPU_LOAD'] = '1'  # no TPU, of which two processes would be too many
   sides = [int(side) for side in topology.partition(':')[2].split('x')]
@@ -134,10 +158,7 @@ def _tpu_devices(name: str, topology: str) -> Sequence[jax.Device]:
     with _quiet():
       return topologies.get_topology_desc(platform='tpu', topology_name=topology, **host).devices
   except Exception as error:  # what it raises depends on what is missing
-    reason = str(error).strip().splitlines()[0]
-    if 'libtpu' in reason or 'Unknown platform' in reason or 'not found' in reason.lower():
-      reason = 'no TPU compiler here: pip install "jax[tpu]", in an environment of its own'
-    raise UserError(f'--target = {name!r}: {reason}') from error
+    raise UserError(f'--target = {name!r}: {str(error).strip().splitlines()[0]}') from error
 
 
 @contextlib.contextmanager
