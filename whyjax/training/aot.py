@@ -144,10 +144,8 @@ def _is_sold(version: str, shape: str) -> bool:
 
 def _tpu_devices(name: str, topology: str) -> Sequence[jax.Device]:
   if importlib.util.find_spec('libtpu') is None:
-    raise UserError(
-      f'--target = {name!r}: no TPU compiler here: pip install "jax[tpu]", in an environment of its '
-      'own'
-    )
+    install = 'pip install "jax[tpu]", in an environment of its own'
+    raise UserError(f'--target = {name!r}: no TPU compiler here: {install}')
   os.environ['TPU_SKIP_MDS_QUERY'] = '1'  # no TPU VM: nobody would answer
   os.environ['ALLOW_MULTIPLE_LIBTPU_LOAD'] = '1'  # no TPU, of which two processes would be too many
   sides = [int(side) for side in topology.partition(':')[2].split('x')]
