@@ -259,3 +259,38 @@ def test_steps_that_stop_coming_end_the_process(arguments, code):
   )
   assert done.returncode == code
   assert ('align/reason: no step for 0.2 s' in done.stderr) == (code == 75)
+
+
+_SLOW = """
+import sys, time
+from whyjax import main
+from whyjax.training import loop
+stack, waits = loop._stack, [float(seconds) for seconds in sys.argv.pop(1).split(',')]
+def slow(*arguments):
+  time.sleep(waits.pop(0) if waits else 0)
+  return stack(*arguments)
+loop._stack = slow
+sys.exit(main.main(sys.argv))
+"""
+
+
+@pytest.mark.parametrize(('waits', 'code'), [('0,0,0,60', 75), ('0.7,0.7,0.7,0.7,0.7,0.7', 0)])
+def test_a_dispatch_that_hangs_ends_training_and_slow_ones_do_not(tmp_path, waits, code):
+  dials = [
+    'arms=("none",)',
+    'later_arms=()',
+    'later=()',
+    'claims=()',
+    'pretrain.checkpoint_every=6',
+  ]
+  dials += ['device.step_timeout=2', 'device.steps_per_dispatch=1', 'device.compile_cache=']
+  words = ['--config=tests/tiny.py', f'--workdir={tmp_path}/w', *(f'--config.{d}' for d in dials)]
+  done = subprocess.run(
+    [sys.executable, '-c', _SLOW, waits, *words],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=90,
+  )
+  assert done.returncode == code, done.stderr
+  assert ('pretrain: no step for 2 s' in done.stderr) == (code == 75)
