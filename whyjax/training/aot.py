@@ -83,13 +83,12 @@ class Target:
   def compile(self, function: Any, *arguments: Any) -> Compiled:
     """What the compiler says of a jitted function, for arguments of these shapes and shardings."""
     begun = time.perf_counter()
-    traced = function.trace(*arguments)
     if self.platform == 'gpu':
-      traced.lower(lowering_platforms=('cuda',))
+      jax.export.export(function, platforms=('cuda',))(*arguments)
       return Compiled(seconds=time.perf_counter() - begun)
     try:
       with _quiet():
-        compiled = traced.lower(lowering_platforms=('tpu',)).compile()
+        compiled = function.trace(*arguments).lower(lowering_platforms=('tpu',)).compile()
     except jax.errors.JaxRuntimeError as error:
       if not _DOES_NOT_FIT.search(str(error)):
         raise
