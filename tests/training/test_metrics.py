@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from whyjax.errors import UserError
 from whyjax.training import metrics
 from whyjax.training.metrics import Reporter
 
@@ -52,6 +53,19 @@ def test_all_that_was_reported_before_a_checkpoint_is_on_disk(tiny, tmp_path):
   assert {'learning_rate', 'seconds', 'tokens_per_second', 'weight/0'} < set(values[0])
   lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
   assert [json.loads(line)['step'] for line in lines] == [6, 8]
+
+
+@pytest.mark.parametrize('damage', [b'\x80\n', b'{"step": \n', b'{}\n', b'3\n'])
+def test_damaged_lines_are_named_and_a_half_one_is_done_again(tiny, tmp_path, damage):
+  path = tmp_path / 'metrics.jsonl'
+  whole = b'{"step": 2}\n{"step": 4}\n'
+  path.write_bytes(whole + b'{"step": 6}\n{"st')
+  _reporter(tiny, tmp_path).flush()
+  assert path.read_bytes() == whole
+  path.write_bytes(whole + damage)
+  with pytest.raises(UserError, match=f'{path}: line 3 is damaged; delete that line'):
+    _reporter(tiny, tmp_path)
+  assert path.read_bytes() == whole + damage
 
 
 def test_events_that_cannot_be_written_end_training(tiny, tmp_path, monkeypatch):

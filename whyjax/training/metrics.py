@@ -13,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from whyjax.config import StageConfig
+from whyjax.errors import UserError
 from whyjax.training import processes
 from whyjax.training.optimizer import learning_rate
 from whyjax.training.step import METRICS
@@ -113,14 +114,30 @@ class Reporter:
 
 
 def _open_lines(path: Path, start: int):
-  """Opens a file of JSON lines for more, without those after step `start` and without half ones."""
+  """Opens a file of JSON lines for more, without those after step `start` and without a half one
+  at its end.
+
+  Raises:
+    UserError: a line is damaged.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
-  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-  kept = [line for line in lines if line.endswith('\n') and json.loads(line)['step'] <= start]
+  lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+  whole = [line for line in lines if line.endswith(b'\n')]
+  kept = [line for number, line in enumerate(whole, 1) if _step(path, number, line) <= start]
   part = path.with_suffix('.part')
-  part.write_text(''.join(kept))
+  with part.open('wb') as file:
+    file.write(b''.join(kept))
+    file.flush()
+    os.fsync(file.fileno())
   part.replace(path)
   return path.open('a', buffering=1)
+
+
+def _step(path: Path, number: int, line: bytes) -> int:
+  try:
+    return json.loads(line)['step']
+  except (ValueError, KeyError, TypeError):
+    raise UserError(f'{path}: line {number} is damaged; delete that line to go on') from None
 
 
 class _Events:
