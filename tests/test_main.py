@@ -180,6 +180,25 @@ def test_help_names_every_action(capsys):
   assert all(f'--action={action}' in text for action in command_line.ACTIONS)
 
 
+@pytest.mark.parametrize(
+  ('name', 'line'),
+  [
+    ('gs://bucket/w', 'must be a directory of a disk; mount the bucket'),
+    ('w' * 300, 'File name too long; give another'),
+  ],
+)
+def test_what_is_no_directory_is_refused(capsys, name, line):
+  assert _main(f'--config={TINY}', '--action=expand', f'--workdir={name}') == 2
+  said = capsys.readouterr().err
+  assert said.count('\n') == 1 and f'--workdir = {name!r}: {line}' in said
+
+
+def test_a_workdir_at_home_is_at_home(monkeypatch, tmp_path):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  found = command_line.parse(['whyjax', f'--config={TINY}', '--workdir=~/w']).workdir
+  assert found == tmp_path / 'w'
+
+
 def test_held_workdir_ends_the_second_process_with_the_name_of_the_first(tmp_path):
   with workdir.hold(tmp_path / 'w', 'tiny'):
     second = _process(f'--config={TINY}', f'--workdir={tmp_path / "w"}', cwd=tmp_path)

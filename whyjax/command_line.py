@@ -64,7 +64,7 @@ def parse(argv: Sequence[str]) -> Command:
     return Command(
       values.action,
       study,
-      Path(workdir),
+      _directory(workdir),
       values.distributed,
       values.run,
       values.per_run,
@@ -74,6 +74,20 @@ def parse(argv: Sequence[str]) -> Command:
   raise UserError(
     '--config: missing; give --config=FILE[:variant], such as --config=configs/principles.py'
   )
+
+
+def _directory(workdir: str) -> Path:
+  """The path that --workdir gives; pathlib would make a folder of a URL, and of a quoted ~."""
+  path = Path(workdir).expanduser()
+  if '://' in workdir:
+    raise UserError(
+      f'--workdir = {workdir!r}: must be a directory of a disk; mount the bucket (launch/README.md)'
+    )
+  try:
+    path.exists()
+  except OSError as error:  # such as a name that is too long
+    raise UserError(f'--workdir = {workdir!r}: {error.strerror}; give another') from None
+  return path
 
 
 def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:

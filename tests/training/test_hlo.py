@@ -66,9 +66,9 @@ def test_replicas_exchange_nothing(tiny):
 
 @pytest.mark.parametrize('replicas, data', [(1, 8), (2, 4)])
 def test_split_parameters_are_gathered_and_gradients_summed_among_their_own(tiny, replicas, data):
-  """FSDP: matrices are gathered before use and gradients summed after, and the replica axis takes no
-  part. Activations stay where they are, but for the gradient of the embedding's look-up, which XLA
-  makes of the tokens of all devices."""
+  """FSDP: matrices are gathered before use and gradients summed after, and the replica axis has no
+  part in it. No activation moves, but for the gradient of the embedding's look-up, which XLA makes
+  of the tokens of all devices."""
   found, program = exchanged(tiny, replicas, data, 1)
   assert {c.group for c in found} == {data}
   assert {c.kind for c in found} <= {'all-gather', 'all-reduce', 'reduce-scatter'}
