@@ -286,3 +286,12 @@ def test_gpus_and_cores_are_divided(monkeypatch):
   for platform, per_run in (('gpu', 5), ('cpu', -1), ('tpu', 4)):
     with pytest.raises(UserError, match=f'--per_run = {per_run}'):
       local.slots(platform, per_run)
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+  with pytest.raises(UserError, match=r"config\.device\.platform = 'gpu': this machine has no GPU"):
+    local.slots('gpu', 0)
+
+
+def test_a_machine_that_does_not_bind_processes_to_cores_has_them_all(monkeypatch):
+  monkeypatch.delattr(local.os, 'sched_getaffinity')
+  monkeypatch.setattr(local.os, 'cpu_count', lambda: 3)
+  assert [slot.cores for slot in local.slots('cpu', 1)] == [{0}, {1}, {2}]

@@ -170,8 +170,12 @@ def test_replicas_in_turn_equal_single_runs_to_the_bit(tiny, tmp_path):
     assert single.loss == together.loss[r : r + 1]
 
 
-@pytest.mark.parametrize('changes', [{'mesh_replica': 1}, {'replica_loop': False}], ids=str)
-def test_how_replicas_run_changes_rounding_alone(tiny, finished, tmp_path, changes):
+@pytest.mark.parametrize(
+  'changes',
+  [{'mesh_replica': 1}, {'replica_loop': False}, {'steps_per_dispatch': 10**9}],
+  ids=str,
+)
+def test_how_replicas_and_dispatches_run_changes_rounding_alone(tiny, finished, tmp_path, changes):
   params = finished.result.params
   expected = tiny.train(tmp_path / 'expected', params=params)
   device = dataclasses.replace(tiny.device, **changes)

@@ -39,7 +39,7 @@ class CorpusSpec:
   later: str = ''
   dose: float = 1.0  # share of the alignment text's budget
 
-  @property
+  @functools.cached_property
   def identity(self) -> str:
     """SHA-256 of the spec and the version of the text; known before anything is generated."""
     canonical = json.dumps([TEXT_VERSION, dataclasses.asdict(self)], sort_keys=True)

@@ -149,24 +149,30 @@ def _taken(file: IO[str], how: int, seconds: float) -> bool:
       time.sleep(0.05)
 
 
+def draft(path: Path) -> Path:
+  """The name under which this process writes a file of a workdir until it is whole; should it be
+  killed, the next one that holds the workdir takes the draft away."""
+  return path.with_name(f'{path.name}.{socket.gethostname()}-{os.getpid()}.tmp')
+
+
 def write_atomic(path: Path, text: str) -> None:
   """Writes a whole file or none: a reader, or a run after a crash, never sees a part of it."""
-  draft = path.with_name(f'{path.name}.{socket.gethostname()}-{os.getpid()}.tmp')
+  part = draft(path)
   try:
-    with open(draft, 'w') as file:
+    with open(part, 'w') as file:
       file.write(text)
       file.flush()
       os.fsync(file.fileno())
-    os.replace(draft, path)
+    os.replace(part, path)
   except BaseException:
-    draft.unlink(missing_ok=True)  # on a full disk it would take the room of what comes next
+    part.unlink(missing_ok=True)  # on a full disk it would take the room of what comes next
     raise
 
 
 def _clear(directory: Path) -> None:
-  """Takes away what `write_atomic` of a killed process left; nobody else may be writing there."""
-  for draft in directory.glob('*-[0-9]*.tmp'):
-    draft.unlink(missing_ok=True)
+  """Takes away the drafts that a killed process left; nobody else may be writing there."""
+  for part in directory.glob('*-[0-9]*.tmp'):
+    part.unlink(missing_ok=True)
 
 
 def _read_marker(path: Path) -> dict:

@@ -56,7 +56,7 @@ def slots(platform: str, per_run: int) -> list[Slot]:
   Raises:
     UserError: a run would need more than there is, or the platform can't be divided.
   """
-  cores = sorted(os.sched_getaffinity(0))
+  cores = _cores()
   if platform == 'tpu':
     if per_run:
       raise UserError(f'--per_run = {per_run}: must be 0 on TPU: one process has all its chips')
@@ -64,12 +64,21 @@ def slots(platform: str, per_run: int) -> list[Slot]:
   units = cores if platform == 'cpu' else _gpus()
   what = 'cores' if platform == 'cpu' else 'GPUs'
   size = per_run or len(units)
-  if not 0 <= per_run <= len(units) or not units:
+  if not units:
+    raise UserError("config.device.platform = 'gpu': this machine has no GPU that is free to use")
+  if not 0 <= per_run <= len(units):
     raise UserError(f'--per_run = {per_run}: must be 0 to {len(units)}, the {what} of this machine')
   parts = [units[i : i + size] for i in range(0, len(units) - size + 1, size)]
   if platform == 'cpu':
     return [Slot(frozenset(part), {}) for part in parts]
   return [Slot(frozenset(cores), {'CUDA_VISIBLE_DEVICES': ','.join(part)}) for part in parts]
+
+
+def _cores() -> list[int]:
+  """Those that this process may use; macOS does not tell them apart."""
+  if hasattr(os, 'sched_getaffinity'):
+    return sorted(os.sched_getaffinity(0))
+  return list(range(os.cpu_count() or 1))
 
 
 def _gpus() -> list[str]:
@@ -185,7 +194,8 @@ class _Pool:
           start_new_session=True,  # Ctrl-C is ours alone: they are asked to save
         )
       self._jobs.append(_Job(run, slot, process))
-      os.sched_setaffinity(process.pid, slot.cores)
+      if hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(process.pid, slot.cores)
 
   def _reap(self) -> None:
     for job in [job for job in self._jobs if job.process.poll() is not None]:

@@ -84,7 +84,7 @@ def collect(study: StudyConfig, workdir: Path, console: Console) -> None:
     raise UserError(f'workdir {workdir}: no finished stage to collect; see --action=status')
   files = [str(run.stage.directory(workdir) / cache.RESULT) for run in done]
   path = workdir / TABLE
-  draft = path.with_name(f'{TABLE}.{os.getpid()}.tmp')
+  draft = workdirs.draft(path)
   with duckdb.connect() as database:
     database.execute(_COPY.format(path=str(draft).replace("'", "''")), [files])
     (rows,) = database.execute('select count(*) from read_parquet($1)', [str(draft)]).fetchone()

@@ -92,7 +92,9 @@ def train(
     NonFiniteLoss: a replica diverged.
     Preempted: SIGTERM or Ctrl-C came; the state is saved.
   """
-  # The program: stages of equal shape share it.
+  # The program: stages of equal shape share it. No dispatch goes beyond a checkpoint.
+  most = min(device.steps_per_dispatch, stage.checkpoint_every, stage.updates)
+  device = dataclasses.replace(device, steps_per_dispatch=most)
   replicas = len(seeds)
   mesh = meshes.make_mesh(device, replicas, stage.batch_rows // stage.accumulation)
   row_length = method.row_length(data.batch(0))
