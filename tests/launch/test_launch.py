@@ -20,11 +20,30 @@ with open(os.environ['RECORD'], 'a') as file:
   file.write(json.dumps([name, *sys.argv[1:]]) + '\\n')
 """
 
-# The step of a job is a process.
+# A step is a process group for each of CODES, the ends of its processes. Slurm signals all in it,
+# and tells the highest code.
+SRUN = """
+codes = os.environ.get('CODES', '0').split()
+ranks = [
+  subprocess.Popen(
+    sys.argv[2:], env=os.environ | {'SLURM_PROCID': str(rank)}, start_new_session=True
+  )
+  for rank in range(len(codes))
+]
+groups = os.environ['RECORD'] + '.groups'
+with open(groups + '.part', 'w') as file:
+  file.write(' '.join(str(rank.pid) for rank in ranks))
+os.rename(groups + '.part', groups)
+ends = [rank.wait() for rank in ranks]
+sys.exit(max(code if code >= 0 else 128 - code for code in ends))
+"""
 STAND_INS = {
-  'srun': 'os.execvp(sys.argv[2], sys.argv[2:])',
+  'srun': SRUN,
   'squeue': "print(os.environ.get('JOB_STATE', 'RUNNING'))",
-  'scancel': "os.kill(int(open(os.environ['RECORD'] + '.pid').read()), signal.SIGTERM)",
+  'scancel': """
+for group in open(os.environ['RECORD'] + '.groups').read().split():
+  os.killpg(int(group), signal.SIGTERM)
+""",
   'scontrol': '',
 }
 
@@ -32,12 +51,13 @@ STAND_INS = {
 PROGRAM = """
 def stop(*_):
   time.sleep(0.3)
+  open(os.environ['RECORD'] + '.saved', 'w').close()
   sys.exit(143)
 signal.signal(signal.SIGTERM, stop)
-with open(os.environ['RECORD'] + '.pid', 'w') as file:
-  file.write(str(os.getpid()))
+open(os.environ['RECORD'] + '.started', 'w').close()
 time.sleep(float(os.environ.get('SECONDS', 0)))
-sys.exit(int(os.environ.get('CODE', 0)))
+code = int(os.environ.get('CODES', '0').split()[int(os.environ['SLURM_PROCID'])])
+os.kill(os.getpid(), -code) if code < 0 else sys.exit(code)
 """
 
 
@@ -97,29 +117,41 @@ def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
   ],
 )
 def test_only_a_job_that_can_go_on_is_requeued(calls, code, env, requeued):
-  assert _run(SLURM, '--config=a.py', CODE=str(code), **env).returncode == code
+  assert _run(SLURM, '--config=a.py', CODES=str(code), **env).returncode == code
   assert (['scontrol', 'requeue', '7'] in calls()) == requeued
 
 
-def test_of_several_nodes_a_killed_process_leaves_the_others_to_go_on(calls):
-  env = {'SLURM_NTASKS': '2', 'SLURM_NNODES': '2'}
-  assert _run(SLURM, '--config=a.py', CODE='137', **env).returncode == 75
-  assert ['scontrol', 'requeue', '7'] in calls()
+@pytest.mark.parametrize(
+  'codes, told',
+  [
+    ('75 -9', 75),  # killed: the job goes on
+    ('143 143', 143),
+    ('75 1', 1),  # the fault, not what it did to the other
+    ('2 -6', 2),
+    ('2 -9', 2),
+    ('1 2', 2),
+  ],
+)
+def test_of_several_processes_a_fault_is_told_and_else_the_job_goes_on(calls, codes, told):
+  env = {'SLURM_NTASKS': '2', 'SLURM_NNODES': '2', 'CODES': codes}
+  assert _run(SLURM, '--config=a.py', **env).returncode == told
+  assert (['scontrol', 'requeue', '7'] in calls()) == (told > 2)
 
 
 def test_a_task_of_an_array_requeues_itself_alone(calls):
   """The last task has the number of the whole array as its job's."""
   env = {'SLURM_ARRAY_JOB_ID': '7', 'SLURM_ARRAY_TASK_ID': '3'}
-  assert _run(SLURM, '--config=a.py', CODE='143', **env).returncode == 143
+  assert _run(SLURM, '--config=a.py', CODES='143', **env).returncode == 143
   assert ['scontrol', 'requeue', '7_3'] in calls()
 
 
 def test_a_signal_to_the_batch_shell_reaches_the_program_and_waits_for_it_to_save(calls, tmp_path):
   with subprocess.Popen([SLURM, '--config=a.py'], env=os.environ | {'SECONDS': '60'}) as job:
-    _wait_until((tmp_path / 'record.pid').exists)
-    _wait_until((tmp_path / 'record.pid').read_text)
+    _wait_until((tmp_path / 'record.started').exists)
+    _wait_until((tmp_path / 'record.groups').exists)
     job.send_signal(signal.SIGTERM)
     assert job.wait(timeout=30) == 143
+  assert (tmp_path / 'record.saved').exists()
   assert [call for call in calls() if call[0] in ('scancel', 'scontrol')] == [
     ['scancel', '--signal=TERM', '7.0'],
     ['scontrol', 'requeue', '7'],
