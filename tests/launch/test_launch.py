@@ -23,6 +23,8 @@ with open(os.environ['RECORD'], 'a') as file:
 # A step is a process group for each of CODES, the ends of its processes. Slurm signals all in it,
 # and tells the highest code.
 SRUN = """
+with open(os.environ['RECORD'] + '.cpus', 'w') as file:
+  file.write(os.environ.get('SRUN_CPUS_PER_TASK', ''))
 codes = os.environ.get('CODES', '0').split()
 ranks = [
   subprocess.Popen(
@@ -99,6 +101,13 @@ def test_a_slurm_job_runs_one_step_and_passes_the_arguments_on(calls):
   srun, program = calls()
   assert srun[:2] == ['srun', '--kill-on-bad-exit=1']
   assert program == ['python', '-m', 'whyjax.main', *arguments]
+
+
+@pytest.mark.parametrize('cpus', ['16', ''])
+def test_a_step_has_the_cpus_of_its_job(calls, tmp_path, cpus):
+  """Since Slurm 22.05 srun does not ask for as many by itself."""
+  assert _run(SLURM, '--config=a.py', SLURM_CPUS_PER_TASK=cpus).returncode == 0
+  assert (tmp_path / 'record.cpus').read_text() == cpus
 
 
 @pytest.mark.parametrize(
