@@ -36,8 +36,15 @@ done
 
 cd "$(dirname "$0")/../.."
 jobs=$workdir/logs/slurm  # of the last submission
-if [[ -e $jobs && -n $(squeue --noheader --jobs="$(< "$jobs")" 2>/dev/null) ]]; then
-  fail "jobs $(< "$jobs") of an earlier sweep of $workdir are still queued: wait for them, or scancel them"
+if [[ -e $jobs ]]; then
+  if ! queued=$(squeue --noheader --jobs="$(< "$jobs")" 2>&1); then
+    # So it calls a job that ended long ago, where it is the only one.
+    [[ $queued == *'Invalid job id'* ]] ||
+      fail "squeue does not say whether jobs $(< "$jobs") are still queued: ${queued##*$'\n'}"
+    queued=''
+  fi
+  [[ -z $queued ]] ||
+    fail "jobs $(< "$jobs") of an earlier sweep of $workdir are still queued: wait for them, or scancel them"
 fi
 
 # Submits the program with these options; prints the number of the job.
@@ -49,10 +56,13 @@ submit() {
     echo
     job=\$JOB$(( ${#submitted[@]} + 1 ))
   else
-    job=$("${command[@]}")
+    job=$("${command[@]}") || fail "sbatch has refused a job; queued before it: ${submitted[*]:-none};" \
+      "scancel them, or wait for them, and the same command submits what lacks a result"
     job=${job%%;*}  # a federation adds the name of its cluster
   fi
   submitted+=("$job")
+  # At once: the next may be refused, and this one is queued all the same.
+  [[ -n $dry_run ]] || (IFS=,; echo "${submitted[*]}") > "$jobs"
 }
 
 levels=$("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --action=expand)
@@ -67,5 +77,4 @@ submit --job-name=whyjax-report --output="$workdir/logs/report.log" "${after[@]}
   launch/slurm/train.sbatch "$@"
 [[ -n $dry_run ]] && exit
 
-(IFS=,; echo "${submitted[*]}") > "$jobs"
 echo "jobs ${submitted[*]}: --action=status says how far they are"

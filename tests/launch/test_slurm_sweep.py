@@ -13,6 +13,8 @@ SWEEP = ROOT / 'launch/slurm/sweep.sh'
 SBATCH = """#!{python}
 import json, os, sys
 path = os.environ['RECORD']
+if sum(1 for _ in open(path)) >= int(os.environ.get('LIMIT', 99)):
+  sys.exit('sbatch: error: QOSMaxSubmitJobPerUserLimit')
 with open(path, 'a') as file:
   file.write(json.dumps(sys.argv[1:]) + chr(10))
 print(str(100 + sum(1 for _ in open(path))) + ';cluster')
@@ -24,7 +26,8 @@ def _sweep(tmp_path):
   """Calls the script on a workdir of the tiny study; returns what ended and the jobs so far."""
   programs = {
     'sbatch': SBATCH.format(python=sys.executable),
-    'squeue': '#!/bin/sh\nprintf "%s" "$QUEUED"\n',
+    'squeue': '#!/bin/sh\necho "$*" > "$RECORD.squeue"\nprintf "%s" "$QUEUED"\n'
+    '[ -z "$SQUEUE" ] || { echo "slurm_load_jobs error: $SQUEUE" >&2; exit 1; }\n',
   }
   (tmp_path / 'bin').mkdir()
   for name, text in programs.items():
@@ -91,6 +94,30 @@ def test_jobs_that_are_still_queued_are_not_submitted_twice(sweep):
   assert 'jobs 101,102,103,104' in ended.stderr and 'still queued' in ended.stderr
   ended, jobs = sweep()
   assert ended.returncode == 0 and len(jobs) == 8
+
+
+def test_jobs_of_a_sweep_that_was_cut_short_are_not_submitted_twice(sweep, tmp_path):
+  ended, jobs = sweep(LIMIT='1')
+  assert ended.returncode == 2 and len(jobs) == 1
+  assert 'QOSMaxSubmitJobPerUserLimit' in ended.stderr
+  assert 'queued before it: 101;' in ended.stderr
+  ended, jobs = sweep(QUEUED='101')
+  assert ended.returncode == 2 and len(jobs) == 1
+  assert '--jobs=101' in (tmp_path / 'record.squeue').read_text()
+
+
+@pytest.mark.parametrize(
+  'said, submits',
+  [('Invalid job id specified', True), ('Unable to contact slurm controller', False)],
+)
+def test_a_queue_that_does_not_answer_is_not_an_empty_one(sweep, said, submits):
+  sweep()
+  ended, jobs = sweep(SQUEUE=said)
+  if submits:  # the jobs ended so long ago that Slurm has forgotten them
+    assert ended.returncode == 0 and len(jobs) == 8
+  else:
+    assert ended.returncode == 2 and len(jobs) == 4
+    assert ended.stderr.count('\n') == 1 and said in ended.stderr
 
 
 @pytest.mark.parametrize(
