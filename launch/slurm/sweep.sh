@@ -10,7 +10,7 @@
 #
 #   .venv/bin/python -m whyjax.main ARGUMENTS --action=status
 #
-#   --dry_run      print the jobs instead of submitting them
+#   --dry_run      print the commands that would submit the jobs
 #   PYTHON         interpreter (default .venv/bin/python)
 #   MAX_RUNNING    runs of an array at the same time (default 32)
 set -euo pipefail
@@ -47,34 +47,48 @@ if [[ -e $jobs ]]; then
     fail "jobs $(< "$jobs") of an earlier sweep of $workdir are still queued: wait for them, or scancel them"
 fi
 
-# Submits the program with these options; prints the number of the job.
-submitted=()
+# Submits the program with these options, `after` the job before, or prints how.
+submitted=() after=''
 submit() {
-  local command=(sbatch --parsable --kill-on-invalid-dep=yes "$@")
+  local words=("$@" "${options[@]}" launch/slurm/train.sbatch "${arguments[@]}")
   if [[ -n $dry_run ]]; then
-    printf '%q ' "${command[@]}"
-    echo
-    job=\$JOB$(( ${#submitted[@]} + 1 ))
+    local name=JOB$(( ${#submitted[@]} + 1 ))
+    printf "%s=\$(sbatch --parsable --kill-on-invalid-dep=yes%s" "$name" \
+      "${after:+ --dependency=$after}"
+    printf ' %q' "${words[@]}"
+    echo ')'
+    job="\${$name%%;*}"
   else
-    job=$("${command[@]}") || fail "sbatch has refused a job; queued before it: ${submitted[*]:-none};" \
-      "scancel them, or wait for them, and the same command submits what lacks a result"
+    job=$(sbatch --parsable --kill-on-invalid-dep=yes ${after:+--dependency="$after"} "${words[@]}") ||
+      fail "sbatch has refused a job; queued before it: ${submitted[*]:-none};" \
+        "scancel them, or wait for them, and the same command submits what lacks a result"
     job=${job%%;*}  # a federation adds the name of its cluster
   fi
-  submitted+=("$job")
+  submitted+=("$job") after=afterok:$job
   # At once: the next may be refused, and this one is queued all the same.
   [[ -n $dry_run ]] || (IFS=,; echo "${submitted[*]}") > "$jobs"
 }
 
-levels=$("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --action=expand)
-after=()
+arguments=("$@")
+expand=("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --action=expand)
+if [[ -n $dry_run ]]; then
+  printf '%q ' "${expand[@]}"  # it makes the workdir
+  echo
+  # Into a folder that is thrown away, which knows what has a result already.
+  folder=$(mktemp -d)
+  trap 'rm -r "$folder"' EXIT
+  [[ ! -e $workdir/whyjax.json ]] || ln -s "$(realpath "$workdir")"/{whyjax.json,stages} "$folder"
+  expand+=(--workdir="$folder")
+fi
+levels=$("${expand[@]}")
 while read -r level runs; do
   [[ -n $level ]] || continue
-  submit --job-name="whyjax-$level" --output="$workdir/logs/%a.log" --array="$runs%${MAX_RUNNING:-32}" \
-    "${after[@]}" "${options[@]}" launch/slurm/train.sbatch "$@"
-  after=(--dependency="afterok:$job")
+  submit --job-name="whyjax-$level" --output="$workdir/logs/%a.log" --array="$runs%${MAX_RUNNING:-32}"
 done <<< "$levels"
-submit --job-name=whyjax-report --output="$workdir/logs/report.log" "${after[@]}" "${options[@]}" \
-  launch/slurm/train.sbatch "$@"
-[[ -n $dry_run ]] && exit
+submit --job-name=whyjax-report --output="$workdir/logs/report.log"
 
-echo "jobs ${submitted[*]}: --action=status says how far they are"
+if [[ -n $dry_run ]]; then
+  (IFS=,; printf 'echo "%s" > %q\n' "${submitted[*]}" "$jobs")
+else
+  echo "jobs ${submitted[*]}: --action=status says how far they are"
+fi

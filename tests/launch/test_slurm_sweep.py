@@ -8,6 +8,11 @@ import sys
 
 import pytest
 
+from tests import tiny
+from whyjax import config
+from whyjax.study import cache
+from whyjax.sweep import runs
+
 ROOT = Path(__file__).parents[2]
 SWEEP = ROOT / 'launch/slurm/sweep.sh'
 SBATCH = """#!{python}
@@ -71,20 +76,37 @@ def test_each_level_waits_for_the_one_before_and_the_report_for_all(sweep, tmp_p
   assert 'jobs 101 102 103 104' in ended.stdout
 
 
-def test_a_dry_run_submits_nothing_and_prints_what_would_be(sweep):
+def test_a_dry_run_leaves_no_trace_and_prints_what_a_shell_can_run(sweep, tmp_path):
   dry, jobs = sweep('--dry_run')
-  assert jobs == []
-  for number in range(1, 4):
-    dry.stdout = dry.stdout.replace(rf'\$JOB{number}', str(100 + number))
+  workdir = tmp_path / 'work dir'
+  assert dry.returncode == 0 and jobs == [] and not workdir.exists()
+  environment = os.environ | {
+    'PATH': f'{tmp_path / "bin"}:{os.environ["PATH"]}',
+    'RECORD': str(tmp_path / 'record'),
+  }
+  subprocess.run(['bash', '-ec', dry.stdout], cwd=ROOT, env=environment, check=True)
+  printed = [json.loads(line) for line in (tmp_path / 'record').read_text().splitlines()]
+  left = [workdir / 'logs/slurm', workdir / 'runs.jsonl']
+  texts = [path.read_text() for path in left]
+  (tmp_path / 'record').write_text('')
   _, jobs = sweep()
-  printed = [_split(line) for line in dry.stdout.splitlines()]
-  assert printed == jobs
+  assert printed == jobs and len(jobs) == 4
+  assert texts == [path.read_text() for path in left]
 
 
-def _split(line):
-  """The words of a line as a shell reads it, the name of the program left out."""
-  words = subprocess.check_output(['bash', '-c', f'printf "%s\\0" {line}'], text=True)
-  return words.split('\0')[1:-1]
+def test_a_dry_run_knows_what_has_a_result(sweep, tmp_path):
+  workdir = tmp_path / 'work dir'
+  study = config.parse(tiny.get_config().to_dict())
+  (pretraining, *_) = runs.expand(study)
+  result = pretraining.stage.directory(workdir) / cache.RESULT
+  sweep()
+  result.parent.mkdir(parents=True)
+  asked = [cache.evaluation_id(pretraining.stage, u) for u in pretraining.stage.evaluated_after]
+  result.write_text(json.dumps({'answers_to': asked}))
+  before = sorted(workdir.rglob('*'))
+  dry, _ = sweep('--dry_run')
+  assert '--array=1-3%32' in dry.stdout and '--array=0' not in dry.stdout
+  assert sorted(workdir.rglob('*')) == before
 
 
 def test_jobs_that_are_still_queued_are_not_submitted_twice(sweep):
