@@ -72,15 +72,16 @@ submit() {
 arguments=("$@")
 expand=("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --action=expand)
 if [[ -n $dry_run ]]; then
-  printf '%q ' "${expand[@]}"  # it makes the workdir
-  echo
   # Into a folder that is thrown away, which knows what has a result already.
   folder=$(mktemp -d)
   trap 'rm -r "$folder"' EXIT
   [[ ! -e $workdir/whyjax.json ]] || ln -s "$(realpath "$workdir")"/{whyjax.json,stages} "$folder"
-  expand+=(--workdir="$folder")
+  levels=$("${expand[@]}" --workdir="$folder")
+  printf '%q ' "${expand[@]}"  # it makes the workdir
+  echo
+else
+  levels=$("${expand[@]}")
 fi
-levels=$("${expand[@]}")
 while read -r level runs; do
   [[ -n $level ]] || continue
   submit --job-name="whyjax-$level" --output="$workdir/logs/%a.log" --array="$runs%${MAX_RUNNING:-32}"
