@@ -181,7 +181,7 @@ build() {
   [[ -n $IMAGE ]] || fail 'IMAGE: must be a name, such as REGISTRY/whyjax:1'
   (( GPUS == 0 )) || extra=cuda13
   [[ -z ${TPU:-} ]] || extra=tpu
-  try bash -c "git ls-files -z | tar --create --null --files-from=- |
+  try bash -c "set -o pipefail; launch/archive.sh |
     docker build --file=launch/k8s/Dockerfile --build-arg=EXTRA=$extra --tag=$(printf %q "$IMAGE") -"
   try docker push "$IMAGE"
 }

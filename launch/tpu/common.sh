@@ -49,12 +49,12 @@ make_work() {
   fi
 }
 
-# Packs the files under version control, as they are here.
+# Packs the code.
 pack() {
   if [[ -n $dry_run ]]; then
-    echo "git ls-files -z | tar --create --gzip --null --files-from=- --file=$work/whyjax.tar.gz"
+    echo "launch/archive.sh | gzip > $work/whyjax.tar.gz"
   else
-    git ls-files -z | tar --create --gzip --null --files-from=- --file="$work/whyjax.tar.gz"
+    launch/archive.sh | gzip > "$work/whyjax.tar.gz"
   fi
 }
 

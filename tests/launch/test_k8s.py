@@ -38,6 +38,8 @@ PLACES = [
 COMMAND = """#!{python}
 import json, os, sys
 said = sys.stdin.read() if '--filename=-' in sys.argv else ''
+if sys.argv[-1] == '-':
+  sys.stdin.buffer.read()  # the archive of an image
 with open(os.environ['RECORD'], 'a') as file:
   file.write(json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:], said]) + chr(10))
 if sys.argv[1:3] == ['get', 'jobset']:
@@ -78,6 +80,14 @@ def call(*arguments, script=K8S, **env):
     timeout=60,
     check=False,
   )
+
+
+def checkout(folder: Path) -> None:
+  """Makes a repository of the scripts alone."""
+  shutil.copytree(ROOT / 'launch', folder / 'launch')
+  commit = '-c user.name=n -c user.email=e commit --quiet --message=m'
+  for command in ('init --quiet', 'add launch', commit):
+    subprocess.run(['git', *command.split()], cwd=folder, check=True)
 
 
 def created(calls, *arguments, **env) -> dict:
@@ -255,7 +265,7 @@ def test_levels_with_gaps_keep_their_numbers(calls, expands):
   ],
 )
 def test_a_dry_run_runs_nothing_and_prints_what_would_run(calls, action, tmp_path, expands):
-  shutil.copytree(ROOT / 'launch', tmp_path / 'launch')
+  checkout(tmp_path)
   script = tmp_path / 'launch/k8s/run.sh'
   dry = call('--dry_run', *action, script=script, PYTHON=expands)
   assert dry.returncode == 0 and calls() == []
@@ -266,6 +276,17 @@ def test_a_dry_run_runs_nothing_and_prints_what_would_run(calls, action, tmp_pat
   if action[0] in ('create', 'sweep'):
     assert ran.pop(0)[1:3] == ['get', 'jobset']  # is one over? A dry run does not ask
   assert printed == ran and printed
+
+
+def test_an_image_of_a_part_of_the_code_is_not_pushed(calls, tmp_path):
+  checkout(tmp_path)
+  (tmp_path / 'launch/k8s/volume.yaml').unlink()
+  script = tmp_path / 'launch/k8s/run.sh'
+  assert call('build', script=script).returncode == 0
+  assert [c[1] for c in calls()] == ['build', 'push']
+  shutil.rmtree(tmp_path / '.git')
+  assert call('build', script=script).returncode != 0
+  assert [c[1] for c in calls()][2:] == ['build']  # which saw an archive that breaks off
 
 
 def test_a_set_that_is_over_makes_room_and_one_that_runs_does_not(calls):

@@ -40,12 +40,17 @@ def _calls(tmp_path, monkeypatch):
 
 @pytest.fixture(name='checkout')
 def _checkout(tmp_path) -> Path:
-  """A small repository that holds the scripts, one more tracked file and one untracked."""
+  """A small repository that holds the scripts, two more tracked files, one of them deleted, and one
+  untracked."""
   shutil.copytree(TPU, tmp_path / 'repository/launch/tpu')
-  shutil.copy(TPU.parent / 'common.sh', tmp_path / 'repository/launch')
-  (tmp_path / 'repository/tracked.py').touch()
-  for command in ('init --quiet', 'add .'):
+  for name in ('common.sh', 'archive.sh'):
+    shutil.copy(TPU.parent / name, tmp_path / 'repository/launch')
+  for name in ('tracked.py', 'deleted.py'):
+    (tmp_path / 'repository' / name).touch()
+  commit = '-c user.name=n -c user.email=e commit --quiet --message=m'
+  for command in ('init --quiet', 'add .', commit):
     subprocess.run(['git', *command.split()], cwd=tmp_path / 'repository', check=True)
+  (tmp_path / 'repository/deleted.py').unlink()
   (tmp_path / 'repository/untracked.py').touch()
   return tmp_path / 'repository/launch/tpu'
 
@@ -174,7 +179,7 @@ def test_push_brings_tracked_files_to_all_hosts_and_keeps_results(calls, checkou
   push = call(checkout / 'run.sh', 'push', **SEVERAL)
   assert push.returncode == 0, push.stderr
   for home in homes:
-    assert {p.name for p in home.iterdir()} == {'runs', '.venv', 'launch', 'tracked.py'}
+    assert {p.name for p in home.iterdir()} == {'COMMIT', 'runs', '.venv', 'launch', 'tracked.py'}
     assert (home / 'runs/results.jsonl').exists()
   installed = ['pip', 'install', '--quiet', '-r', 'requirements.txt', 'jax[tpu]']
   assert calls().count(installed) == 4

@@ -71,13 +71,15 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> str:
-  """The code's git commit, with '-dirty' when files differ from it; '' outside git."""
+  """The code's git commit, with '-dirty' when files differ from it; outside git what the archive
+  that the code comes from says in COMMIT (launch/archive.sh), or ''."""
   command = 'git describe --always --abbrev=40 --dirty --exclude=*'.split()
-  source = Path(whyjax.__file__).parent
+  root = Path(whyjax.__file__).parents[1]
   try:
     found = subprocess.run(
-      command, cwd=source, capture_output=True, text=True, timeout=10, check=True
+      command, cwd=root, capture_output=True, text=True, timeout=10, check=True
     )
     return found.stdout.strip()
   except (OSError, subprocess.SubprocessError):
-    return ''
+    packed = root / 'COMMIT'
+    return packed.read_text().strip() if packed.exists() else ''
