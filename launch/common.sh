@@ -25,6 +25,14 @@ try() {
   fi
 }
 
+# Refuses the value of the variable $1 unless it is a number, $2 or more.
+check_number() {
+  local value=${!1}
+  if ! [[ $value =~ ^(0|[1-9][0-9]{0,4})$ ]] || (( value < $2 )); then
+    fail "$1=$value: must be a number, $2 or more"
+  fi
+}
+
 check_name() {
   [[ $NAME =~ ^[a-z]([-a-z0-9]{0,28}[a-z0-9])?$ ]] ||
     fail "NAME=$NAME: must be up to 30 lower-case letters, digits and dashes"

@@ -31,13 +31,6 @@ source launch/common.sh
 NAME=${NAME:-whyjax} IMAGE=${IMAGE:-} CLAIM=${CLAIM:-whyjax} GPUS=${GPUS:-0} HOSTS=${HOSTS:-1}
 check_name
 
-number() {
-  local value=${!1}
-  if ! [[ $value =~ ^(0|[1-9][0-9]{0,4})$ ]] || (( value < $2 )); then
-    fail "$1=$value: must be a number, $2 or more"
-  fi
-}
-
 # Its arguments as a list in JSON, which YAML is, too. Kubernetes reads $$ as a dollar and $(NAME) as a variable.
 list() {
   python3 -c 'import json, sys
@@ -62,8 +55,8 @@ fill() {
 
 # Sets what a host of the program is: HOSTS of them, `nodes`, `resources`, `environment`, `annotations`.
 look_up_hosts() {
-  number GPUS 0
-  number HOSTS 1
+  check_number GPUS 0
+  check_number HOSTS 1
   [[ ${NODES:-a=b} =~ ^[^=,]+=[^=,]*(,[^=,]+=[^=,]*)*$ ]] || fail "NODES=$NODES: must be KEY=VALUE,..."
   nodes=${NODES:-} environment='[]' annotations='{}'
   if [[ -n ${TPU:-} ]]; then
@@ -82,10 +75,29 @@ look_up_hosts() {
   nodes=$(mapping "$nodes")
 }
 
+# Refuses a slice that GKE does not have.
+check_slice() {
+  local kind=${TPU%%:*} topology=${TPU#*:} a b c
+  local flat='1x1|2x2|2x4|4x4|4x8|8x8|8x16|16x16' small='2x2x1|2x2x2|2x2x4|2x4x4'
+  local four='(4|8|12|16|20|24)'
+  case $kind in
+    v5e | v6e)
+      [[ $topology =~ ^($flat)$ ]] || fail "TPU=$TPU: must be $kind: and one of ${flat//|/, }" ;;
+    v4 | v5p)
+      IFS=x read -r a b c <<< "$topology"
+      if [[ ! $topology =~ ^($small)$ ]] &&
+        { [[ ! $topology =~ ^${four}x${four}x$four$ ]] || (( a > b || b > c )); }; then
+        fail "TPU=$TPU: must be $kind: and one of ${small//|/, }, or multiples of 4 up to 24," \
+          "none above the next, such as 4x4x8"
+      fi ;;
+    *) fail "TPU=$TPU: must be KIND:TOPOLOGY, such as v5e:4x4, v6e:2x4, v4:2x2x2 or v5p:2x2x4" ;;
+  esac
+  (( GPUS == 0 )) || fail "GPUS=$GPUS: must be 0 with TPU=$TPU, whose hosts have none"
+}
+
 look_up_slice() {
   local kind=${TPU%%:*} topology=${TPU#*:} chips slice
-  [[ $TPU =~ ^((v4|v5p):[1-9][0-9]?x[1-9][0-9]?x[1-9][0-9]?|(v5e|v6e):[1-9][0-9]?x[1-9][0-9]?)$ ]] ||
-    fail "TPU=$TPU: must be KIND:TOPOLOGY, such as v5e:4x4, v6e:2x4, v4:2x2x2 or v5p:2x2x4"
+  check_slice
   chips=$(( ${topology//x/*} ))
   HOSTS=$(( (chips + 3) / 4 ))
   case $kind in
@@ -146,7 +158,7 @@ check_program() {
 create() {
   check_program "$@"
   MAX_RESTARTS=${MAX_RESTARTS:-20}
-  number MAX_RESTARTS 0
+  check_number MAX_RESTARTS 0
   add_job hosts '' "$HOSTS" 'backoffLimit: 0' FailJob python -m whyjax.main -- "$@"
   create_jobset "$MAX_RESTARTS"
 }
@@ -156,7 +168,7 @@ sweep() {
   local levels level runs part numbers after=''
   check_program "$@"
   MAX_RUNNING=${MAX_RUNNING:-32}
-  number MAX_RUNNING 1
+  check_number MAX_RUNNING 1
   (( HOSTS == 1 )) || fail "${TPU:+TPU=$TPU, }HOSTS=$HOSTS: must be 1 in a sweep, each run on one host"
   folder=$(mktemp -d)
   trap 'rm -r "$folder"' EXIT
@@ -179,6 +191,7 @@ sweep() {
 build() {
   local extra=''
   [[ -n $IMAGE ]] || fail 'IMAGE: must be a name, such as REGISTRY/whyjax:1'
+  look_up_hosts
   (( GPUS == 0 )) || extra=cuda13
   [[ -z ${TPU:-} ]] || extra=tpu
   try bash -c "set -o pipefail; launch/archive.sh |

@@ -14,11 +14,12 @@
 #   PYTHON         interpreter (default .venv/bin/python)
 #   MAX_RUNNING    runs of an array at the same time (default 32)
 set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=launch/common.sh
+source launch/common.sh
 
-fail() {
-  echo "sweep.sh: $*" >&2
-  exit 2
-}
+MAX_RUNNING=${MAX_RUNNING:-32}
+check_number MAX_RUNNING 1
 
 dry_run='' options=()
 while (( $# )) && [[ $1 != -- ]]; do
@@ -34,7 +35,6 @@ for argument in "$@"; do
 done
 [[ -n $workdir ]] || fail 'give --workdir=DIR among the arguments: on a disk that all nodes share'
 
-cd "$(dirname "$0")/../.."
 jobs=$workdir/logs/slurm  # of the last submission
 if [[ -e $jobs ]]; then
   if ! queued=$(squeue --noheader --jobs="$(< "$jobs")" 2>&1); then
@@ -84,7 +84,7 @@ else
 fi
 while read -r level runs; do
   [[ -n $level ]] || continue
-  submit --job-name="whyjax-$level" --output="$workdir/logs/%a.log" --array="$runs%${MAX_RUNNING:-32}"
+  submit --job-name="whyjax-$level" --output="$workdir/logs/%a.log" --array="$runs%$MAX_RUNNING"
 done <<< "$levels"
 submit --job-name=whyjax-report --output="$workdir/logs/report.log"
 

@@ -161,6 +161,7 @@ def test_a_run_is_a_valid_jobset_whose_program_has_its_arguments(calls, place):
     ('v6e:4x4', 4, 4, 'tpu-v6e-slice'),
     ('v4:2x2x1', 1, 4, 'tpu-v4-podslice'),
     ('v5p:2x2x2', 2, 4, 'tpu-v5p-slice'),
+    ('v5p:4x8x12', 96, 4, 'tpu-v5p-slice'),
   ],
 )
 def test_a_slice_has_a_pod_for_each_host_with_its_chips(calls, tpu, hosts, chips, accelerator):
@@ -326,6 +327,26 @@ def test_the_reader_and_the_volume_are_valid(calls, tmp_path):
     (['create', '--config=a.py'], {'NAME': 'Why'}, 'NAME=Why: must be'),
     (['create', '--config=a.py'], {'TPU': 'v5e-16'}, 'TPU=v5e-16: must be'),
     (['create', '--config=a.py'], {'TPU': 'v4:4x4'}, 'TPU=v4:4x4: must be'),
+    *[
+      (['create', '--config=a.py'], {'TPU': tpu}, f'TPU={tpu}: must be')
+      for tpu in (
+        'v5e:3x5',
+        'v6e:4x2',
+        'v5e:2x2x2',
+        'v4:2x2x3',
+        'v5p:8x4x4',
+        'v4:4x4x6',
+        'v5e',
+        'v3:2x2',
+      )
+    ],
+    (
+      ['create', '--config=a.py'],
+      {'TPU': 'v5e:4x4', 'GPUS': '8'},
+      'GPUS=8: must be 0 with TPU=v5e:4x4',
+    ),
+    (['build'], {'TPU': 'v5e:4x4', 'GPUS': '8'}, 'GPUS=8: must be 0 with TPU=v5e:4x4'),
+    (['build'], {'GPUS': 'all'}, 'GPUS=all: must be'),
     (['create', '--config=a.py'], {'GPUS': 'all'}, 'GPUS=all: must be'),
     (['create', '--config=a.py'], {'HOSTS': '0'}, 'HOSTS=0: must be'),
     (['create', '--config=a.py'], {'NODES': 'spot'}, 'NODES=spot: must be'),

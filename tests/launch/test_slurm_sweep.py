@@ -15,6 +15,7 @@ from whyjax.sweep import runs
 
 ROOT = Path(__file__).parents[2]
 SWEEP = ROOT / 'launch/slurm/sweep.sh'
+TINY = ('--', '--config=tests/tiny.py', '--workdir=/none')
 SBATCH = """#!{python}
 import json, os, sys
 path = os.environ['RECORD']
@@ -143,15 +144,17 @@ def test_a_queue_that_does_not_answer_is_not_an_empty_one(sweep, said, submits):
 
 
 @pytest.mark.parametrize(
-  'after, line',
+  'after, env, line',
   [
-    ((), 'give -- and the arguments'),
-    (('--',), 'give -- and the arguments'),
-    (('--', '--config=tests/tiny.py'), 'give --workdir=DIR'),
-    (('--', '--config=tests/none.py', '--workdir=WORK'), 'no such file'),
+    ((), {}, 'give -- and the arguments'),
+    (('--',), {}, 'give -- and the arguments'),
+    (('--', '--config=tests/tiny.py'), {}, 'give --workdir=DIR'),
+    (('--', '--config=tests/none.py', '--workdir=WORK'), {}, 'no such file'),
+    (TINY, {'MAX_RUNNING': 'x'}, 'MAX_RUNNING=x: must be a number, 1 or more'),
+    (TINY, {'MAX_RUNNING': '0'}, 'MAX_RUNNING=0: must be a number, 1 or more'),
   ],
 )
-def test_bad_input_is_one_line_and_submits_nothing(sweep, after, line):
-  ended, jobs = sweep(after=after)
+def test_bad_input_is_one_line_and_submits_nothing(sweep, after, env, line):
+  ended, jobs = sweep(after=after, **env)
   assert ended.returncode == 2 and jobs == []
   assert line in ended.stderr and ended.stderr.count('\n') == 1
