@@ -244,6 +244,29 @@ def test_damaged_record_of_a_stage_is_named_and_not_taken_for_whole(copy, name, 
   assert (copy / 'results.jsonl').read_bytes() == before
 
 
+@pytest.mark.parametrize(
+  ('name', 'damage'),
+  [
+    (cache.DONE, lambda text: b'\x80' + text),
+    (cache.DONE, lambda text: text.replace(b'"wall"', b'"well"')),
+    (cache.DONE, lambda text: text.replace(b'"supervised_tokens"', b'"tokens_supervised"')),
+    (cache.EVALS, lambda text: text.replace(b'"records"', b'"record"', 1)),
+    (cache.EVALS, lambda text: text + b'\x80\n'),
+  ],
+)
+def test_a_record_that_lacks_something_is_named(copy, name, damage):
+  path = _stage('align/reason').directory(copy) / name
+  path.write_bytes(damage(path.read_bytes()))
+  with pytest.raises(UserError, match=f'^{path}: is damaged'):
+    _run(_study(), copy)
+
+
+def test_a_study_is_whole_without_the_notes_on_its_runs(copy, finished):
+  for path in copy.glob('stages/*/stage.json'):
+    path.unlink()
+  assert _facts(_run(_study(), copy)) == _facts(results.read(finished / 'results.jsonl'))
+
+
 def test_record_of_another_stage_is_not_taken_for_this_one(copy):
   source = _stage('align/demonstrations').directory(copy) / cache.DONE
   shutil.copy(source, _stage('align/reason').directory(copy) / cache.DONE)

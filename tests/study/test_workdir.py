@@ -168,3 +168,18 @@ def test_a_directory_that_may_not_be_written_is_refused_although_its_lock_may(tm
 def _without_override() -> list[str]:
   """What makes root obey permissions, too."""
   return ['setpriv', '--bounding-set=-dac_override'] if os.geteuid() == 0 else []
+
+
+def test_of_those_that_share_a_workdir_one_that_still_holds_it_is_named(tmp_path):
+  """The last to come may be gone already."""
+  last = 'from whyjax.study import workdir; import pathlib, sys\n'
+  last += 'with workdir.hold(pathlib.Path(sys.argv[1]), "mine", shared=True): pass'
+  with workdir.hold(tmp_path, 'mine', shared=True):
+    subprocess.run([sys.executable, '-c', last, tmp_path], check=True)
+    with (
+      pytest.raises(UserError, match=f'in use by process {os.getpid()} on'),
+      workdir.hold(tmp_path, 'mine', patience=0),
+    ):
+      pass
+  with workdir.hold(tmp_path, 'mine'):
+    assert len((tmp_path / workdir.LOCK).read_text().splitlines()) == 1

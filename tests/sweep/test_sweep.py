@@ -4,6 +4,7 @@ import io
 import json
 import os
 from pathlib import Path
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +132,53 @@ def _made(run, workdir):
   directory = run.stage.directory(workdir)
   directory.mkdir(parents=True, exist_ok=True)
   return directory
+
+
+def test_a_damaged_result_is_one_failed_run_and_named(swept, tmp_path):
+  workdir = Path(shutil.copytree(swept, tmp_path / 'tiny'))
+  run = runs.expand(STUDY)[1]
+  result = run.stage.directory(workdir) / cache.RESULT
+  for damage in (b'\x80', b'{"answers_to": [], "rows": "x"}', b'{"answers_to": []}'):
+    result.write_bytes(damage)
+    assert '5 runs: 4 done, 0 running, 1 failed, 0 pending' in said(overview.status, STUDY, workdir)
+    state = runs.state(run, workdir)
+    assert state.word == runs.FAILED and state.line.startswith(f'{result}: is damaged')
+    with pytest.raises(UserError, match=f'^{result}: is damaged'):
+      said(overview.collect, STUDY, workdir)
+
+
+def test_a_damaged_note_on_a_run_is_no_note(tmp_path):
+  run = runs.expand(STUDY)[0]
+  directory = run.stage.directory(tmp_path)
+  directory.mkdir(parents=True)
+  for damage in (b'\x80', b'{', b'{"host": "a", "begun": "", "line": ""}', b'[]'):
+    (directory / 'attempt.json').write_bytes(damage)
+    assert runs.state(run, tmp_path).word == runs.PENDING
+
+
+def test_what_a_number_printed_for_another_stage_is_not_of_this_one(tmp_path):
+  """With fewer arms a number means another stage."""
+  few = command_line.parse(
+    ['whyjax', '--config=tests/tiny.py', '--config.arms=("none", "reason")', '--config.claims=()']
+  )
+  few, many = runs.expand(few.study), runs.expand(STUDY)
+  moved = next(i for i in range(len(few)) if few[i].stage.id != many[i].stage.id)
+  (tmp_path / 'logs').mkdir()
+  runs.write(few, tmp_path)
+  runs.log(few[moved], tmp_path).write_text('died\n')
+  assert runs.state(few[moved], tmp_path) == runs.State(runs.FAILED, 'died')
+  assert runs.state(many[moved], tmp_path).word == runs.PENDING
+  runs.write(many, tmp_path)  # a sweep starts with other arms
+  assert runs.state(many[moved], tmp_path).word == runs.PENDING
+  assert [path.read_text() for path in (tmp_path / 'logs').iterdir()] == ['died\n']
+
+
+def test_a_run_that_waits_for_its_processes_has_not_failed(tmp_path):
+  run = runs.expand(STUDY)[0]
+  (tmp_path / 'logs').mkdir()
+  runs.write([run], tmp_path)
+  runs.log(run, tmp_path).write_text('Slurm: waits for 2 processes, 120 s at most\n')
+  assert runs.state(run, tmp_path).word == runs.PENDING
 
 
 def test_a_failing_run_stops_no_other_and_is_tried_again(tmp_path):

@@ -73,11 +73,12 @@ def trained(stage: Stage, workdir: Path) -> dict | None:
   path = stage.directory(workdir) / DONE
   if not path.exists():
     return None
-  record = parse(path, path.read_text())
-  if record.get('id') != stage.id:
-    raise UserError(
-      f'{path}: is of stage {record.get("id")!r}, not {stage.id!r}; delete its directory'
-    )
+  record = parse(path, path.read_bytes(), id=str, run=dict)
+  if record['id'] != stage.id:
+    raise UserError(f'{path}: is of stage {record["id"]!r}, not {stage.id!r}; delete its directory')
+  _validate(path, record, 'train on')
+  if not isinstance(record['run'].get('wall'), int | float):
+    raise UserError(f'{path}: is damaged (run.wall is no number); delete it to train on')
   return record
 
 
@@ -100,20 +101,17 @@ def answers(stage: Stage, workdir: Path, update: int | None) -> tuple[list[dict]
   path = _answers_file(stage, workdir, update)
   if not path.exists():
     return None
-  head, *lines = path.read_text().splitlines() or ['']
-  head = parse(path, head)
-  if head.get('evaluation') != evaluation_id(stage, update):
+  head, *lines = path.read_bytes().splitlines() or [b'']
+  if parse(path, head).get('evaluation') != evaluation_id(stage, update):
     return None
+  head = parse(path, head, records=int, seconds=int | float)
   if head['records'] != len(lines):
     raise UserError(
       f'{path}: is damaged ({len(lines)} of {head["records"]} records); delete it to evaluate again'
     )
   records = [parse(path, line) for line in lines]
   for record in records:
-    try:
-      results.validate({'schema': results.SCHEMA, 'run': {}} | record)
-    except UserError as damage:
-      raise UserError(f'{path}: is damaged ({damage}); delete it to evaluate again') from damage
+    _validate(path, record, 'evaluate again')
   return records, head['seconds']
 
 
@@ -158,7 +156,9 @@ def save_result(stage: Stage, workdir: Path) -> None:
 def has_result(stage: Stage, workdir: Path) -> bool:
   """Whether there is nothing left to do for a stage, and its result is written."""
   path = stage.directory(workdir) / RESULT
-  return path.exists() and parse(path, path.read_text()).get('answers_to') == _asked(stage)
+  if not path.exists():
+    return False
+  return parse(path, path.read_bytes(), rows=list).get('answers_to') == _asked(stage)
 
 
 def _asked(stage: Stage) -> list[str]:
@@ -170,12 +170,26 @@ def _answers_file(stage: Stage, workdir: Path, update: int | None) -> Path:
   return stage.directory(workdir) / (EVALS if update is None else f'evals-{update}.jsonl')
 
 
-def parse(path: Path, line: str) -> dict:
-  """The JSON object that a line of a file holds; UserError if it holds none."""
+def parse(path: Path, line: bytes, /, **fields: type) -> dict:
+  """The JSON object that a line of a file holds.
+
+  Raises:
+    UserError: it holds none, or one without these fields of these types.
+  """
   try:
     record = json.loads(line)
-  except ValueError as error:
+  except ValueError as error:  # of UTF-8, too
     raise UserError(f'{path}: is damaged (no JSON); delete it to make it again') from error
   if not isinstance(record, dict):
     raise UserError(f'{path}: is damaged (no JSON object); delete it to make it again')
+  for name, kind in fields.items():
+    if not isinstance(record.get(name), kind):
+      raise UserError(f'{path}: is damaged (no {name}); delete it to make it again')
   return record
+
+
+def _validate(path: Path, record: dict, again: str) -> None:
+  try:
+    results.validate({'schema': results.SCHEMA, 'run': {}} | record)
+  except UserError as damage:
+    raise UserError(f'{path}: is damaged ({damage}); delete it to {again}') from damage

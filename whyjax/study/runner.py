@@ -114,10 +114,15 @@ def _complete(stages: Sequence[Stage], workdir: Path, console: Console) -> set[s
 
 def _other_versions(stage: Stage, workdir: Path) -> list[str]:
   """What a stage was computed with, where that is not what would compute it now."""
-  path = stage.directory(workdir) / 'stage.json'
-  used = cache.parse(path, path.read_text())['run']['versions'] if path.exists() else {}
+  used = _run(stage, workdir).get('versions', {})
   now = provenance.versions()
   return [f'({name} {used[name]})' for name in used if used[name] != now.get(name)]
+
+
+def _run(stage: Stage, workdir: Path) -> dict:
+  """What stage.json says of the run of a stage; it is for people, and a stage is whole without."""
+  path = stage.directory(workdir) / 'stage.json'
+  return cache.parse(path, path.read_bytes(), run=dict)['run'] if path.exists() else {}
 
 
 def _is_done(stage: Stage, workdir: Path) -> bool:
@@ -210,8 +215,6 @@ def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dic
   seconds = [
     cache.trained(s, workdir)['run']['wall'] + cache.evaluated(s, workdir)[1] for s in trained
   ]
-  path = stages[0].directory(workdir) / 'stage.json'
-  first = cache.parse(path, path.read_text())
   worlds = range(study.seeds.first_world, study.seeds.first_world + study.seeds.worlds)
   return {
     'record': 'study',
@@ -224,7 +227,7 @@ def _of_study(study: StudyConfig, stages: Sequence[Stage], workdir: Path) -> dic
     'protocol': protocol.describe(study),
     'run': {
       **provenance.environment(),
-      'device': first['run']['device'],
+      'device': _run(stages[0], workdir).get('device', ''),
       'minutes': sum(seconds) / 60,
       'workdir': str(workdir.absolute()),
     },

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 from pathlib import Path
+import re
 import socket
 import time
 from typing import IO
@@ -117,15 +118,38 @@ def lock(
     raise UserError(f'{what}: cannot be written ({error.strerror}); give another') from error
   with file:
     if not _taken(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, patience):
-      holder = file.read().strip() or 'another process'
+      holder = _holder(file.read())
       raise UserError(f'{what}: in use by {holder}; wait for it or give another --workdir')
     since = datetime.datetime.now().astimezone().isoformat(timespec='seconds')
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()} since {since}\n')
-    file.flush()
+    if not shared:
+      file.truncate(0)
+    # Those that share it have a line each; one write at the end of a file is not torn.
+    line = f'process {os.getpid()} on {socket.gethostname()} since {since}\n'
+    with open(path / LOCK, 'ab', buffering=0) as names:
+      names.write(line.encode())
     if not shared:
       _clear(path)
     yield
+
+
+def _holder(names: str) -> str:
+  """Of those that have put their names down, the last that may still be there."""
+  for line in reversed(names.splitlines()):
+    match = re.fullmatch(r'process (\d+) on (\S+) since \S+', line)
+    if match and match[2] == socket.gethostname() and not _lives(int(match[1])):
+      continue
+    return line
+  return 'another process'
+
+
+def _lives(process: int) -> bool:
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return False
+  except PermissionError:
+    pass  # somebody else's
+  return True
 
 
 def is_locked(path: Path) -> bool:

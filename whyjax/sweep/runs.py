@@ -7,11 +7,13 @@ level 0, and so on.
 """
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 from pathlib import Path
+import re
 import socket
 
 from whyjax.config import StudyConfig
@@ -23,6 +25,7 @@ from whyjax.study.graph import Stage
 RUNS = 'runs.jsonl'
 DONE, RUNNING, FAILED, PENDING = 'done', 'running', 'failed', 'pending'
 STOPPED = (143, 130)  # exit codes of a run that saved and waits to go on
+_WAITS = re.compile(r'waits for \d+ processes')
 _ATTEMPT = 'attempt.json'  # in the directory of a stage: its last run, and how that ended
 
 
@@ -60,7 +63,14 @@ def expand(study: StudyConfig) -> list[Run]:
 
 
 def write(runs: Sequence[Run], workdir: Path) -> Path:
-  """Says in `runs.jsonl` of the workdir what each index means; returns its path."""
+  """Says in `runs.jsonl` of the workdir what each index means; returns its path. The log of a
+  number that meant another stage is put aside, by the id of that."""
+  known = _numbered(workdir)
+  for run in runs:
+    if known.get(run.index, run.stage.id) != run.stage.id:
+      path = log(run, workdir)
+      with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_suffix(f'.{known[run.index][:8]}.log'))
   lines = [
     {
       'index': run.index,
@@ -77,6 +87,15 @@ def write(runs: Sequence[Run], workdir: Path) -> Path:
   return path
 
 
+def _numbered(workdir: Path) -> dict[int, str]:
+  """The id of each number in `runs.jsonl`; a file that is missing or damaged is written anew."""
+  try:
+    lines = map(json.loads, (workdir / RUNS).read_bytes().splitlines())
+    return {line['index']: str(line['id']) for line in lines}
+  except (FileNotFoundError, ValueError, KeyError, TypeError):
+    return {}
+
+
 def log(run: Run, workdir: Path) -> Path:
   """Where whoever starts a run puts what it prints; further attempts are appended."""
   return workdir / 'logs' / f'{run.index}.log'
@@ -85,14 +104,19 @@ def log(run: Run, workdir: Path) -> Path:
 def state(run: Run, workdir: Path) -> State:
   """How far a run is, as the workdir says."""
   directory = run.stage.directory(workdir)
-  if cache.has_result(run.stage, workdir):
-    return State(DONE)
+  try:
+    if cache.has_result(run.stage, workdir):
+      return State(DONE)
+  except UserError as damage:
+    return State(FAILED, str(damage))
   attempt = _attempt(directory)
   if workdirs.is_locked(directory):
     return State(RUNNING, f'on {attempt["host"]} since {attempt["begun"]}' if attempt else '')
   said = _last_line(log(run, workdir))
-  if attempt is None and said:  # it did not get as far as to claim its stage
-    return State(FAILED, said)
+  if said and _numbered(workdir).get(run.index) != run.stage.id:
+    said = ''  # by a stage that had this number in another config
+  if attempt is None and said:  # it did not get as far as to claim its stage, or not yet
+    return State(PENDING if _WAITS.search(said) else FAILED, said)
   if attempt is None or attempt['code'] == 0:  # 0: done, and since then asked for more
     return State(PENDING)
   if attempt['code'] in STOPPED:
@@ -119,8 +143,14 @@ def _note(directory: Path, fields: dict) -> None:
 
 
 def _attempt(directory: Path) -> dict | None:
+  """The note on the last run; None where there is none, or a damaged one: nothing hangs on it."""
   path = directory / _ATTEMPT
-  return cache.parse(path, path.read_text()) if path.exists() else None
+  if not path.exists():
+    return None
+  with contextlib.suppress(UserError):
+    note = cache.parse(path, path.read_bytes(), host=str, begun=str, line=str)
+    return note if 'code' in note else None
+  return None
 
 
 def _last_line(path: Path) -> str:
