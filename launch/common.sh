@@ -2,7 +2,7 @@
 # What the launchers share: how they refuse, how they print what they would do, and what they know of the program.
 
 fail() {
-  echo "${0##*/}: $*" >&2
+  echo "${launcher:-${0##*/}}: $*" >&2
   exit 2
 }
 
@@ -23,6 +23,17 @@ try() {
   else
     "$@"
   fi
+}
+
+# Sets `python` to PYTHON, or the interpreter of .venv, or else that of the active environment.
+find_python() {
+  python=${PYTHON:-.venv/bin/python}
+  ! command -v "$python" > /dev/null || return 0
+  [[ -z ${PYTHON:-} ]] || fail "PYTHON=$PYTHON: must be an interpreter; there is none of that name"
+  python=${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}
+  [[ -n $python ]] || python=$(command -v python || command -v python3) || python=python
+  "$python" -c 'import importlib.util; importlib.util.find_spec("jax") or exit(1)' 2> /dev/null ||
+    fail "no .venv/bin/python in $PWD, and $python has no jax: install as README.md says, or set PYTHON"
 }
 
 # Refuses the value of the variable $1 unless it is a number, $2 or more.

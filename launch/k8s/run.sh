@@ -22,7 +22,7 @@
 #   QUEUE          Kueue's local queue, if it shares out the cluster
 #   MAX_RESTARTS   after a lost process or a stuck step (default 20); preemptions are not counted
 #   MAX_RUNNING    runs of a level at the same time (default 32)
-#   PYTHON         interpreter that expands a sweep (default .venv/bin/python)
+#   PYTHON         interpreter that expands a sweep (default .venv/bin/python, or that of the active environment)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=launch/common.sh
@@ -170,9 +170,10 @@ sweep() {
   MAX_RUNNING=${MAX_RUNNING:-32}
   check_number MAX_RUNNING 1
   (( HOSTS == 1 )) || fail "${TPU:+TPU=$TPU, }HOSTS=$HOSTS: must be 1 in a sweep, each run on one host"
+  find_python
   folder=$(mktemp -d)
   trap 'rm -r "$folder"' EXIT
-  levels=$("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --workdir="$folder" --action=expand)
+  levels=$("$python" -m whyjax.main "$@" --workdir="$folder" --action=expand)
   while read -r level runs; do
     numbers=()
     for part in ${runs//,/ }; do

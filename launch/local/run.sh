@@ -11,13 +11,11 @@
 #   --processes=N           (default 2)
 #   --dry_run               print the commands instead of running them
 #   CUDA_VISIBLE_DEVICES    the GPUs to divide (default: all of them; empty: none)
-#   PYTHON                  interpreter (default .venv/bin/python)
+#   PYTHON                  interpreter (default .venv/bin/python, or that of the active environment)
 set -euo pipefail
-
-fail() {
-  echo "run.sh: $*" >&2
-  exit 2
-}
+cd "$(dirname "$0")/../.."
+# shellcheck source=launch/common.sh
+source launch/common.sh
 
 processes=2 dry_run=''
 while (( $# )) && [[ $1 != -- ]]; do
@@ -31,8 +29,7 @@ done
 (( $# > 1 )) || fail 'give -- and the arguments of the program, such as -- --config=configs/smoke.py'
 shift
 
-cd "$(dirname "$0")/../.."
-python=${PYTHON:-.venv/bin/python}
+find_python
 # A free port, then the cores that this process may use.
 found=$("$python" -c 'import os, socket
 with socket.socket() as free:

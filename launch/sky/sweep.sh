@@ -9,7 +9,7 @@
 # ARGUMENTS of train.yaml does all levels by itself.
 #
 #   --dry_run    print the commands instead of running them
-#   PYTHON       interpreter (default .venv/bin/python)
+#   PYTHON       interpreter (default .venv/bin/python, or that of the active environment)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=launch/common.sh
@@ -29,9 +29,10 @@ shift
 check_workdir "$PWD" "$@"
 
 # The levels come from a workdir that is thrown away: the real one is on a disk that only the machines see.
+find_python
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-levels=$("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --workdir="$folder" --action=expand)
+levels=$("$python" -m whyjax.main "$@" --workdir="$folder" --action=expand)
 runs=$(awk -v level="$wanted" '$1 == level { print $2 }' <<< "$levels")
 last=$(tail -n 1 <<< "$levels")
 last=${last%% *}

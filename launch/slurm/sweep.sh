@@ -11,7 +11,7 @@
 #   .venv/bin/python -m whyjax.main ARGUMENTS --action=status
 #
 #   --dry_run      print the commands that would submit the jobs
-#   PYTHON         interpreter (default .venv/bin/python)
+#   PYTHON         interpreter (default .venv/bin/python, or that of the active environment)
 #   MAX_RUNNING    runs of an array at the same time (default 32)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -70,7 +70,8 @@ submit() {
 }
 
 arguments=("$@")
-expand=("${PYTHON:-.venv/bin/python}" -m whyjax.main "$@" --action=expand)
+find_python
+expand=("$python" -m whyjax.main "$@" --action=expand)
 if [[ -n $dry_run ]]; then
   # Into a folder that is thrown away, which knows what has a result already.
   folder=$(mktemp -d)

@@ -74,7 +74,7 @@ def _calls(tmp_path, monkeypatch):
   monkeypatch.setenv('RECORD', str(tmp_path / 'record'))
   monkeypatch.setenv('PYTHON', str(tmp_path / 'python'))
   monkeypatch.setenv('SLURM_JOB_ID', '7')
-  monkeypatch.setenv('SLURM_SUBMIT_DIR', str(tmp_path))
+  monkeypatch.setenv('SLURM_SUBMIT_DIR', str(ROOT))
   return lambda: [json.loads(line) for line in (tmp_path / 'record').read_text().splitlines()]
 
 
@@ -167,11 +167,19 @@ def test_a_signal_to_the_batch_shell_reaches_the_program_and_waits_for_it_to_sav
   ]
 
 
-def test_several_tasks_on_a_node_are_refused_before_anything_runs(calls):
-  run = _run(SLURM, '--config=a.py', SLURM_NTASKS='4', SLURM_NNODES='2')
-  assert run.returncode == 2
-  assert 'SLURM_NTASKS=4: must be 2' in run.stderr
-  assert calls() == []
+@pytest.mark.parametrize(
+  'env, line',
+  [
+    ({'SLURM_NTASKS': '4', 'SLURM_NNODES': '2'}, 'SLURM_NTASKS=4: must be 2'),
+    ({'MAX_REQUEUES': 'x'}, 'MAX_REQUEUES=x: must be a number, 0 or more'),
+    ({'PYTHON': '/none/python'}, 'PYTHON=/none/python: must be an interpreter'),
+    ({'SLURM_SUBMIT_DIR': '/'}, '/: must be the repository'),
+  ],
+)
+def test_what_cannot_run_is_refused_in_one_line_before_anything_runs(calls, env, line):
+  run = _run(SLURM, '--config=a.py', **env)
+  assert run.returncode == 2 and calls() == []
+  assert run.stderr.startswith('train.sbatch: ' + line) and run.stderr.count('\n') == 1
 
 
 def test_a_task_on_each_of_several_nodes_is_one_step(calls):
