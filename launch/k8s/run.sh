@@ -6,6 +6,7 @@
 #   launch/k8s/run.sh [--dry_run] create ARGUMENTS    python -m whyjax.main ARGUMENTS; the same once more = resume
 #   launch/k8s/run.sh [--dry_run] sweep ARGUMENTS     the same, stages side by side, one host for each
 #   launch/k8s/run.sh [--dry_run] status              of the JobSet, its jobs and pods
+#   launch/k8s/run.sh [--dry_run] status ARGUMENTS    of the study's stages: --action=status beside the volume
 #   launch/k8s/run.sh [--dry_run] logs                follow what they print
 #   launch/k8s/run.sh [--dry_run] fetch               copy the workdirs into runs/NAME/ here
 #   launch/k8s/run.sh [--dry_run] delete              the programs save and end; the volume stays
@@ -200,9 +201,26 @@ build() {
   try docker push "$IMAGE"
 }
 
+# Starts a pod of this name that sees the volume.
+start_reader() {
+  [[ -n $IMAGE ]] || fail 'IMAGE: must be a name, such as REGISTRY/whyjax:1'
+  try kubectl delete pod "$1" --ignore-not-found  # of a call that was interrupted
+  fill reader.yaml POD="$1" IMAGE="$IMAGE" CLAIM="$CLAIM" | submit
+  try kubectl wait --for=condition=Ready --timeout=10m "pod/$1"
+}
+
 status() {
-  try kubectl get jobset "$NAME"
-  try kubectl get jobs,pods --selector="jobset.sigs.k8s.io/jobset-name=$NAME"
+  local pod=$NAME-status code=0  # not that of a fetch, which may go on
+  if (( $# == 0 )); then
+    try kubectl get jobset "$NAME"
+    try kubectl get jobs,pods --selector="jobset.sigs.k8s.io/jobset-name=$NAME"
+    return
+  fi
+  check_workdir /whyjax "$@"
+  start_reader "$pod"
+  try kubectl exec "$pod" -- python -m whyjax.main "$@" --action=status || code=$?
+  try kubectl delete pod "$pod"
+  return "$code"
 }
 
 logs() {
@@ -210,10 +228,7 @@ logs() {
 }
 
 fetch() {
-  [[ -n $IMAGE ]] || fail 'IMAGE: must be a name, such as REGISTRY/whyjax:1'
-  try kubectl delete pod "$NAME-reader" --ignore-not-found  # of a call that was interrupted
-  fill reader.yaml NAME="$NAME" IMAGE="$IMAGE" CLAIM="$CLAIM" | submit
-  try kubectl wait --for=condition=Ready --timeout=10m "pod/$NAME-reader"
+  start_reader "$NAME-reader"
   try mkdir -p "runs/$NAME"
   try kubectl cp --retries=10 "$NAME-reader:/whyjax/runs" "runs/$NAME"
   try kubectl delete pod "$NAME-reader"
@@ -226,8 +241,8 @@ delete() {
 read_options "$@"
 set -- "${words[@]}"
 case ${1:-} in
-  create | sweep) "$1" "${@:2}" ;;
-  build | status | logs | fetch | delete)
+  create | sweep | status) "$1" "${@:2}" ;;
+  build | logs | fetch | delete)
     (( $# == 1 )) || fail "$1: takes no arguments"
     "$1" ;;
   *) fail 'give one of: build, create, sweep, status, logs, fetch, delete' ;;

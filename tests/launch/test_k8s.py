@@ -44,6 +44,10 @@ with open(os.environ['RECORD'], 'a') as file:
   file.write(json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:], said]) + chr(10))
 if sys.argv[1:3] == ['get', 'jobset']:
   print(os.environ.get('OVER', ''), end='')
+if sys.argv[1] == 'exec':
+  os.execvp(sys.argv[4], sys.argv[4:])
+if sys.argv[1] == '-m':
+  sys.exit(int(os.environ.get('CODE', 0)))
 """
 
 
@@ -260,6 +264,7 @@ def test_levels_with_gaps_keep_their_numbers(calls, expands):
     ['create', *HARD],
     ['sweep', '--config=a.py'],
     ['status'],
+    ['status', *HARD],
     ['logs'],
     ['fetch'],
     ['delete'],
@@ -297,6 +302,20 @@ def test_a_set_that_is_over_makes_room_and_one_that_runs_does_not(calls):
   assert [c[1] for c in calls()][3:] == ['get', 'create']  # which kubectl refuses
 
 
+@pytest.mark.parametrize('code', [0, 2])
+def test_the_status_of_a_study_is_asked_beside_its_volume(calls, code):
+  ended = call('status', *HARD, NAME='n', CODE=str(code))
+  assert ended.returncode == code, ended.stderr
+  words = [c[1] for c in calls()]
+  assert words == ['delete', 'create', 'wait', 'exec', '-m', 'delete']
+  assert calls()[4][:-1] == ['python', '-m', 'whyjax.main', *HARD, '--action=status']
+  reader = yaml.safe_load(calls()[1][-1])
+  kubernetes_validate.validate(reader, VERSION, strict=True)
+  assert all({'n-status', 'pod/n-status'} & set(c) for c in calls() if c[1] not in ('create', '-m'))
+  (mount,) = reader['spec']['containers'][0]['volumeMounts']
+  assert mount['mountPath'] == '/whyjax/runs' and reader['metadata']['name'] == 'n-status'
+
+
 def test_the_reader_and_the_volume_are_valid(calls, tmp_path):
   shutil.copytree(ROOT / 'launch', tmp_path / 'launch')  # it makes runs/ beside itself
   reader = created(calls, 'fetch', script=tmp_path / 'launch/k8s/run.sh')
@@ -321,7 +340,9 @@ def test_the_reader_and_the_volume_are_valid(calls, tmp_path):
   [
     ([], {}, 'give one of'),
     (['run'], {}, 'give one of'),
-    (['status', 'now'], {}, 'status: takes no arguments'),
+    (['logs', 'now'], {}, 'logs: takes no arguments'),
+    (['status', '--workdir=/tmp'], {}, '--workdir=/tmp: must be below runs/'),
+    (['status', '--config=a.py'], {'IMAGE': ''}, 'IMAGE: must be'),
     (['create'], {}, 'give the arguments of the program'),
     (['create', '--config=a.py'], {'IMAGE': ''}, 'IMAGE=: must be'),
     (['create', '--config=a.py'], {'NAME': 'Why'}, 'NAME=Why: must be'),
