@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # What the launchers share: how they refuse, how they print what they would do, and what they know of the program.
 
+# Says what is wrong, after the name of the script, and ends it.
 fail() {
   echo "${launcher:-${0##*/}}: $*" >&2
   exit 2

@@ -73,7 +73,7 @@ def call(tmp_path, script, environment):
 def test_the_active_environment_is_taken_where_there_is_no_other(
   environment, tmp_path, script, place
 ):
-  """The PATH, VIRTUAL_ENV and .venv; each comes before the one that is named first."""
+  """There is always one on the PATH: VIRTUAL_ENV comes before it, and .venv before both."""
   write(tmp_path / 'bin/python', PYTHON)
   write(tmp_path / place / 'python', PYTHON)
   if place != 'bin':
