@@ -103,7 +103,7 @@ def test_a_dry_run_knows_what_has_a_result(sweep, tmp_path):
   sweep()
   result.parent.mkdir(parents=True)
   asked = [cache.evaluation_id(pretraining.stage, u) for u in pretraining.stage.evaluated_after]
-  result.write_text(json.dumps({'answers_to': asked}))
+  result.write_text(json.dumps({'answers_to': asked, 'rows': []}))
   before = sorted(workdir.rglob('*'))
   dry, _ = sweep('--dry_run')
   assert '--array=1-3%32' in dry.stdout and '--array=0' not in dry.stdout
