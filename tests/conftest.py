@@ -4,8 +4,7 @@ import os
 import tempfile
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
-# XLA makes loops by MLIR, which takes half of the time to compile, or as it did before. Programs
-# that end_to_end starts are made as they are for users.
+# XLA makes loops by MLIR, which takes half of the time to compile, or as it did before.
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_cpu_use_fusion_emitters=false'
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # one for all workers, and for what they start
   _cache = tempfile.TemporaryDirectory(prefix='whyjax-tests-')

@@ -28,7 +28,7 @@ def command(workdir: Path, *arguments: str) -> list[str]:
 
 def environments(count: int) -> list[dict[str, str]]:
   """What each of `count` processes that work together must be told; one alone is told nothing."""
-  others = ('SLURM_', 'OMPI_', 'XLA_')
+  others = ('SLURM_', 'OMPI_')
   env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
   env['TF_CPP_MIN_LOG_LEVEL'] = '2'
   if count == 1:

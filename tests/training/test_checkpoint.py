@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 import pytest
 
@@ -52,6 +53,14 @@ DAMAGE = {
   'item lost': lambda step: shutil.rmtree(step / 'params'),
   'empty': empty,
 }
+
+
+def test_nobody_but_the_loop_asks_whether_to_stop(tiny, tmp_path, monkeypatch):
+  """JAX knows the last question alone: another one that comes between makes it forget ours."""
+  asked = []
+  monkeypatch.setattr(multihost_utils, 'reached_preemption_sync_point', asked.append)
+  tiny.train(tmp_path)
+  assert asked == []
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)

@@ -144,6 +144,14 @@ class _SealedJson(_Sealed, ocp.JsonCheckpointHandler):
   pass
 
 
+class _Manager(ocp.CheckpointManager):
+  def reached_preemption(self, step: int) -> bool:
+    """The loop decides when to save. Orbax would ask the service of JAX that `processes.Stop` polls,
+    by numbers of its own; the service stops at the number after the last, and those polls may be
+    beyond it: SIGTERM at the moment of a checkpoint was lost."""
+    return False
+
+
 def _manager(directory: Path, **options) -> ocp.CheckpointManager:
   registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
   for item in _TREES:
@@ -153,7 +161,7 @@ def _manager(directory: Path, **options) -> ocp.CheckpointManager:
   handler = _SealedJson()
   registry.add('meta', ocp.args.JsonSave, handler)
   registry.add('meta', ocp.args.JsonRestore, handler)
-  return ocp.CheckpointManager(
+  return _Manager(
     directory, handler_registry=registry, options=ocp.CheckpointManagerOptions(**options)
   )
 
