@@ -146,8 +146,8 @@ class _SealedJson(_Sealed, ocp.JsonCheckpointHandler):
 
 class _Manager(ocp.CheckpointManager):
   def reached_preemption(self, step: int) -> bool:
-    """The loop decides when to save. Orbax would ask the service of JAX that `processes.Stop` polls,
-    by numbers of its own; the service stops at the number after the last, and those polls may be
+    """The loop decides when to save. Orbax would ask the service that `processes.Stop` polls, by
+    numbers of its own; the service stops at the number after the last, and those polls may be
     beyond it: SIGTERM at the moment of a checkpoint was lost."""
     return False
 
