@@ -4,7 +4,8 @@ What is compared runs in processes of its own, because each has its own idea of 
 cores, and takes turns, because the machine may have neighbours. Who waits uses no processor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import os
 import subprocess
 import sys
 
@@ -14,8 +15,12 @@ _READY, _GO, _DONE = 'ready', 'go', 'done'
 class Process:
   """Works once a call, while the caller waits; ends with the `with` block."""
 
-  def __init__(self, *arguments: str):
+  def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None):
     """Starts `python -m ARGUMENTS` and waits until it is ready.
+
+    Args:
+      *arguments: module, and what it is told.
+      environment: what its variables have beside those of this process.
 
     Raises:
       RuntimeError: it ended instead.
@@ -26,6 +31,7 @@ class Process:
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
+      env={**os.environ, **(environment or {})},
     )
     self._expect(_READY)
 

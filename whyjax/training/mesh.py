@@ -8,7 +8,6 @@ programs), 'data' (rows of a batch; parameters and optimizer state are split ove
 import collections
 from collections.abc import Callable, Sequence
 import math
-import os
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ import numpy as np
 
 from whyjax.config import DeviceConfig
 from whyjax.errors import UserError
+from whyjax.training import compile_cache
 
 AXES = ('replica', 'data', 'model')
 SPARE = 'spare'  # a fourth axis: devices that repeat what others do
@@ -47,8 +47,7 @@ def start_backend(device: DeviceConfig) -> None:
   platform = 'cuda' if device.platform == 'gpu' else device.platform
   jax.config.update('jax_platforms', platform)
   if device.compile_cache:
-    jax.config.update('jax_compilation_cache_dir', os.path.expanduser(device.compile_cache))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+    compile_cache.keep(device.compile_cache)
   try:
     if device.platform == 'cpu':
       jax.config.update('jax_num_cpu_devices', device.host_devices)
