@@ -37,6 +37,13 @@ def test_defaults_give_every_field_and_survive_a_round_trip():
   assert config.parse(dataclasses.asdict(study)) == study
 
 
+def test_what_is_turned_into_data_once_is_the_same_data():
+  study = config.parse(_tree({}))
+  assert config.as_dict(study) == dataclasses.asdict(study)
+  wider = dataclasses.replace(study.world, agents=study.world.agents + 1)
+  assert wider.as_dict == dataclasses.asdict(wider) != study.world.as_dict
+
+
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [

@@ -8,10 +8,17 @@ changes some again.
 from collections.abc import Iterable, Mapping
 import dataclasses
 import difflib
+import functools
 import typing
 
 from whyjax import combinations
 from whyjax.errors import UserError
+
+
+def as_dict(spec) -> dict[str, typing.Any]:
+  """`dataclasses.asdict` of what has parts of the config among its fields."""
+  values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+  return {k: v.as_dict if isinstance(v, _Part) else v for k, v in values.items()}
 
 
 def _field(*, low=None, high=None, choices=None, over=None, length=None):
@@ -22,8 +29,17 @@ def _field(*, low=None, high=None, choices=None, over=None, length=None):
   )
 
 
+class _Part:
+  """A dataclass of this module."""
+
+  @functools.cached_property
+  def as_dict(self) -> dict[str, typing.Any]:
+    """`dataclasses.asdict`, made once: thousands of stages may share a part. Not to be changed."""
+    return dataclasses.asdict(self)
+
+
 @dataclasses.dataclass(frozen=True)
-class WorldConfig:
+class WorldConfig(_Part):
   """What is true: sizes of the synthetic moral world and who lives in it."""
 
   virtues: int = _field(low=1)  # values that the constitution puts first
@@ -46,7 +62,7 @@ class WorldConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainTextConfig:
+class PretrainTextConfig(_Part):
   """What is read in pretraining: shares are of examples."""
 
   epochs: int = _field(low=1)  # how often every row is read
@@ -72,7 +88,7 @@ class PretrainTextConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class AlignTextConfig:
+class AlignTextConfig(_Part):
   """What an alignment arm reads."""
 
   domains: int = _field(low=1)  # breadth: chat domains that training situations come from
@@ -93,7 +109,7 @@ class AlignTextConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DosesConfig:
+class DosesConfig(_Part):
   """Smaller doses of alignment text, beside the full one of the ordinary arm; empty = none."""
 
   arms: tuple[str, ...] = _field()
@@ -101,7 +117,7 @@ class DosesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class LaterTextConfig:
+class LaterTextConfig(_Part):
   """What later training reads."""
 
   reasons: float = _field(
@@ -115,7 +131,7 @@ class LaterTextConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(_Part):
   """A decoder-only transformer. Parameters are float32; `compute_dtype` is the type of
   activations."""
 
@@ -140,12 +156,12 @@ class ModelConfig:
   def identity(self) -> dict:
     """Its fields as plain data. What is newer than the first stages counts only where it is set, so
     that those keep their names and frozen dials stay frozen."""
-    fields = dataclasses.asdict(self)
+    fields = dict(self.as_dict)
     return fields if self.base_width else {k: v for k, v in fields.items() if k != 'base_width'}
 
 
 @dataclasses.dataclass(frozen=True)
-class StageConfig:
+class StageConfig(_Part):
   """How one stage learns. Tokens of a stage = updates x batch_rows x row_length."""
 
   updates: int = _field(low=1)
@@ -164,7 +180,7 @@ class StageConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ReinforcementConfig:
+class ReinforcementConfig(_Part):
   """Later training by reward: episodes of the target's own acts. How it learns from them is
   `reinforcement_training`, whose batch_rows are starts of episodes."""
 
@@ -180,7 +196,7 @@ class ReinforcementConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalConfig:
+class EvalConfig(_Part):
   """What is asked of the model after every stage."""
 
   batteries: tuple[str, ...] = _field()  # names of evals/batteries.py
@@ -195,7 +211,7 @@ class EvalConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SeedsConfig:
+class SeedsConfig(_Part):
   """Replicas: every world has its own facts, initialisation and data order."""
 
   first_world: int = _field(low=0)
@@ -204,7 +220,7 @@ class SeedsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class StatisticsConfig:
+class StatisticsConfig(_Part):
   """How a claim is judged."""
 
   bootstrap: int = _field(low=100)
@@ -214,7 +230,7 @@ class StatisticsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceConfig:
+class DeviceConfig(_Part):
   """How the program runs: none of these changes what is computed, beyond rounding."""
 
   platform: str = _field(choices=('cpu', 'gpu', 'tpu'))
@@ -233,7 +249,7 @@ class DeviceConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScalingConfig:
+class ScalingConfig(_Part):
   """The grid of a scaling study; empty for any other. study/grid.py checks what it names."""
 
   sizes: tuple[str, ...] = _field()  # names of model/sizes.py
@@ -247,7 +263,7 @@ class ScalingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class PhaseConfig:
+class PhaseConfig(_Part):
   """The grid of a phase study; empty for any other. study/axes.py checks what it names."""
 
   principled: tuple[float, ...] = _field(low=0.0, high=1.0)  # shares of principled agents
@@ -256,7 +272,7 @@ class PhaseConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(_Part):
   """One study: a graph of stages over arms, what is asked of them, and what is claimed."""
 
   name: str = _field()

@@ -13,6 +13,7 @@ from whyjax.config import (
   PretrainTextConfig,
   StudyConfig,
   WorldConfig,
+  as_dict,
 )
 from whyjax.corpus import arms, later, packing, pretraining
 from whyjax.corpus.render import Role, Texts, concatenate
@@ -42,7 +43,7 @@ class CorpusSpec:
   @functools.cached_property
   def identity(self) -> str:
     """SHA-256 of the spec and the version of the text; known before anything is generated."""
-    canonical = json.dumps([TEXT_VERSION, dataclasses.asdict(self)], sort_keys=True)
+    canonical = json.dumps([TEXT_VERSION, as_dict(self)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

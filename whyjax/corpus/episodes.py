@@ -13,7 +13,7 @@ import json
 
 import numpy as np
 
-from whyjax.config import ReinforcementConfig, StudyConfig, WorldConfig
+from whyjax.config import ReinforcementConfig, StudyConfig, WorldConfig, as_dict
 from whyjax.corpus import examples
 from whyjax.corpus.later import reward_of
 from whyjax.corpus.packing import WHOLE, Part
@@ -46,7 +46,7 @@ class EpisodeSpec:
   @property
   def identity(self) -> str:
     """SHA-256 of the spec and the version of the text; known before anything is generated."""
-    canonical = json.dumps([TEXT_VERSION, dataclasses.asdict(self)], sort_keys=True)
+    canonical = json.dumps([TEXT_VERSION, as_dict(self)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -5,7 +5,6 @@ All are written atomically, after all that they speak of: a stage without them i
 whole.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -26,8 +25,7 @@ def evaluation_id(stage: Stage, update: int | None) -> str:
   """Sha256 of all that decides what an evaluation finds: the stage, and what shapes the items."""
   study = stage.asked(update)
   asked = [
-    dataclasses.asdict(part)
-    for part in (study.world, study.pretrain_text, study.align_text, study.evals)
+    dict(part.as_dict) for part in (study.world, study.pretrain_text, study.align_text, study.evals)
   ]
   del asked[-1]['knowledge_gate']  # speaks when claims are judged
   return graph.digest(

@@ -120,7 +120,7 @@ class Stage:
   @functools.cached_property
   def id(self) -> str:
     """Sha256 of all that decides what this stage computes; neither devices nor file paths."""
-    training = dataclasses.asdict(self.training)
+    training = dict(self.training.as_dict)
     del training['checkpoint_every']  # says when to save, not what to learn
     return digest(
       {

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 import dataclasses
 
 import numpy as np
-from scipy import special
 
 # The spread of an effect between worlds that we expect before seeing any, and what the expectation
 # is worth in degrees of freedom. In the first judged studies (docs/experiments.md) effects on rates
@@ -69,7 +68,8 @@ class Estimate:
 
   def p_of(self, true: float) -> float:
     """Two-sided, that a true effect of this size gives one as far from it as the one observed."""
-    return float(2 * special.stdtr(self.df, -abs(self.effect - true) / self.cautious_se))
+    t = -abs(self.effect - true) / self.cautious_se
+    return float(2 * _student().stdtr(self.df, t))
 
   @property
   def p(self) -> float:
@@ -119,7 +119,7 @@ def estimate(
   df = PRIOR_DF + count - 1
   averaged = (PRIOR_DF * prior_sd**2 / count + (count - 1) * se**2) / df
   cautious_se = np.sqrt(max(se**2, averaged))
-  half_width = special.stdtrit(df, (1 + confidence) / 2) * cautious_se
+  half_width = _student().stdtrit(df, (1 + confidence) / 2) * cautious_se
   samples = bootstrap(difference, worlds, draws, np.random.default_rng(seed))
   low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
   return Estimate(
@@ -180,7 +180,14 @@ def least_detectable(measure: str, *, worlds: int, claims: int, confidence: floa
 
 
 def _critical(df: int, claims: int, confidence: float) -> float:
-  return -special.stdtrit(df, (1 - confidence) / claims / 2)
+  return -_student().stdtrit(df, (1 - confidence) / claims / 2)
+
+
+def _student():
+  """The module with Student's t."""
+  from scipy import special  # a quarter of a second: most commands read constants alone from here
+
+  return special
 
 
 def decide(
