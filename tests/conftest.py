@@ -4,8 +4,15 @@ import os
 import tempfile
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
-# XLA makes loops by MLIR, which takes half of the time to compile, or as it did before.
-os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_cpu_use_fusion_emitters=false'
+# Tests compile more than they compute. XLA may make loops by MLIR or as it did before, which takes
+# half of the time; and LLVM may optimise little, which takes a third.
+os.environ['XLA_FLAGS'] = ' '.join(
+  [
+    os.environ.get('XLA_FLAGS', ''),
+    '--xla_cpu_use_fusion_emitters=false',
+    '--xla_backend_optimization_level=1',
+  ]
+)
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # one for all workers, and for what they start
   _cache = tempfile.TemporaryDirectory(prefix='whyjax-tests-')
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name

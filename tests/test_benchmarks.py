@@ -1,11 +1,16 @@
 """What speeds are compared with has the same shape as what is compared."""
 
+import dataclasses
+import json
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from benchmarks import means
 from benchmarks.rivals import plain_flax, turns
 from benchmarks.rivals.shape import Shape
+from whyjax import command_line
 from whyjax.config import ModelConfig
 from whyjax.model import sizes
 
@@ -42,3 +47,19 @@ def test_a_rival_takes_its_turns():
 def test_a_rival_that_is_not_there_says_why():
   with pytest.raises(RuntimeError, match='No module named'):
     turns.Process('benchmarks.rivals.of_nobody')
+
+
+@pytest.mark.parametrize('name', means.VARIANTS)
+def test_a_means_of_speed_changes_what_it_names_and_learns_from_as_many_tokens(name, monkeypatch):
+  asked = []
+  monkeypatch.setattr(means.meshes, 'start_backend', lambda device: None)
+  monkeypatch.setattr(means, 'Training', lambda *shape: asked.append(shape))
+  study = command_line.parse(['whyjax', '--config=configs/principles.py']).study
+  arrived = means.Variant(**json.loads(json.dumps(dataclasses.asdict(means.VARIANTS[name]))))
+  for variant in (means.VARIANTS[means.SHIPPED], arrived):
+    means.training(study, '100k', variant)
+  (_, stage, device, *_, updates), changed = asked[0], asked[1]
+  tokens = stage.batch_rows * study.row_length * updates
+  assert changed[1].batch_rows * changed[4] * changed[6] == tokens
+  others = (changed[2] != device, changed[4] != study.row_length, bool(arrived.environment))
+  assert sum(others) == (name != means.SHIPPED)

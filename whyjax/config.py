@@ -15,7 +15,7 @@ from whyjax import combinations
 from whyjax.errors import UserError
 
 
-def as_dict(spec) -> dict[str, typing.Any]:
+def as_dict(spec: typing.Any) -> dict[str, typing.Any]:
   """`dataclasses.asdict` of what has parts of the config among its fields."""
   values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
   return {k: v.as_dict if isinstance(v, _Part) else v for k, v in values.items()}

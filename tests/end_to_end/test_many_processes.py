@@ -2,6 +2,7 @@
 command finishes their work."""
 
 from collections.abc import Callable
+import os
 from pathlib import Path
 import signal
 import subprocess
@@ -21,15 +22,15 @@ DIALS = [
   '--config.pretrain.updates=200',  # long enough for a busy machine to pass a signal on
   '--config.pretrain.checkpoint_every=20',
   '--config.device.steps_per_dispatch=1',
-  '--config.device.compile_cache=',
 ]
 DEVICES = 4  # of all processes together: then the mesh is one, and results are equal to the bit
 
 
 def start(count: int, workdir: Path, *arguments: str) -> list[subprocess.Popen]:
-  """`count` processes that work on one study."""
+  """`count` processes that work on one study; those of the same test run share a compile cache."""
   devices = f'--config.device.host_devices={DEVICES // count}'
-  return programs.start(programs.command(workdir, *DIALS, devices, *arguments), count)
+  cache = f'--config.device.compile_cache={os.environ["JAX_COMPILATION_CACHE_DIR"]}'
+  return programs.start(programs.command(workdir, *DIALS, devices, cache, *arguments), count)
 
 
 def wait_for(what: str, holds: Callable[[], object], seconds: float = 180) -> None:

@@ -27,7 +27,6 @@ from typing import Any
 import zlib
 
 import numpy as np
-from scipy import special
 
 from whyjax import results
 from whyjax.config import StatisticsConfig, StudyConfig
@@ -217,6 +216,8 @@ def locate(
   Returns:
     (at, low, high), each as `crossing` says.
   """
+  from scipy import special  # half a second, which studies of other kinds need not spend
+
   count, mean = len(by_world), by_world.mean(axis=0)
   tail = (1 - settings.confidence) / 2
   student = special.stdtrit(count - 1, 1 - tail) / special.ndtri(1 - tail)

@@ -11,7 +11,6 @@ from rich.console import Console
 from whyjax import results
 from whyjax.config import StudyConfig
 from whyjax.errors import UserError
-from whyjax.report import report
 from whyjax.study import (
   cache,
   checks,
@@ -53,6 +52,8 @@ def run(
     fresh = _complete(stages, workdir, console)
 
     def conclude() -> None:
+      from whyjax.report import report  # plotting libraries: a fifth of the start of a process
+
       records = collect(study, stages, workdir, fresh)
       _keep_other(path, records, console)
       results.write(path, records)
