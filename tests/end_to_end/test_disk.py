@@ -1,6 +1,7 @@
 """A full disk, and one that may not be written, end a run with one line; once that is mended, the
 same command goes on, and nothing was lost."""
 
+from collections.abc import Callable
 import os
 from pathlib import Path
 import resource
@@ -22,7 +23,6 @@ DIALS = (
   '--config.pretrain.updates=60',
   '--config.pretrain.checkpoint_every=10',
   '--config.device.steps_per_dispatch=1',
-  '--config.device.compile_cache=',
 )
 FULL = 'No space left on device; mend that, then the same command goes on from there\n'
 PRETRAIN = 'w/stages/pretrain-*'
@@ -38,17 +38,29 @@ MOMENTS = {
 
 @pytest.fixture(scope='module')
 def cache(tmp_path_factory) -> Path:
-  """Where the reference keeps its compiled programs: what JAX calls them depends on where."""
+  """Where all keep their compiled programs: what JAX calls them depends on where."""
   return tmp_path_factory.mktemp('cache')
 
 
 @pytest.fixture(scope='module')
-def reference(tmp_path_factory, cache) -> dict:
+def command(cache) -> Callable[..., list[str]]:
+  """(workdir, *arguments) -> the command of the study."""
+  dials = (*DIALS, f'--config.device.compile_cache={cache}')
+  return lambda workdir, *arguments: programs.command(workdir, *dials, *arguments)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory, command, cache) -> tuple[dict, set[Path]]:
+  """What a run leaves, and what it compiles."""
   workdir = tmp_path_factory.mktemp('reference') / 'w'
-  words = programs.command(workdir, *DIALS, f'--config.device.compile_cache={cache}')
-  codes, said = programs.end(programs.start(words))
+  codes, said = programs.end(programs.start(command(workdir)))
   assert codes == [0], said
-  return programs.outcome(workdir)
+  return programs.outcome(workdir), set(cache.glob('*-cache'))
+
+
+@pytest.fixture(scope='module')
+def reference(undisturbed) -> dict:
+  return undisturbed[0]
 
 
 @pytest.fixture
@@ -77,8 +89,8 @@ def wait(disk: Disk, pattern: str, process: subprocess.Popen) -> None:
     time.sleep(0.002)
 
 
-def test_a_disk_that_fills_up_anywhere_costs_time_alone(reference, disk):
-  words = programs.command(disk.path / 'w', *DIALS)
+def test_a_disk_that_fills_up_anywhere_costs_time_alone(reference, command, disk):
+  words = command(disk.path / 'w')
   disk.fill()
   assert end(disk.start(words)) == (2, '', f'whyjax: [Errno 28] {FULL}')
   disk.empty()
@@ -95,8 +107,8 @@ def test_a_disk_that_fills_up_anywhere_costs_time_alone(reference, disk):
   assert not programs.drafts(disk.seen / 'w')
 
 
-def test_a_sweep_on_a_disk_that_fills_up_goes_on_where_it_was(reference, disk):
-  words = programs.command(disk.path / 'w', *DIALS, '--action=sweep')
+def test_a_sweep_on_a_disk_that_fills_up_goes_on_where_it_was(reference, command, disk):
+  words = command(disk.path / 'w', '--action=sweep')
   disk.fill()
   code, _, said = end(disk.start(words))
   assert code == 2 and said.count('\n') == 1 and 'No space left on device' in said
@@ -113,36 +125,36 @@ def test_a_sweep_on_a_disk_that_fills_up_goes_on_where_it_was(reference, disk):
   assert not programs.differences(programs.outcome(disk.seen / 'w'), reference)
 
 
-def test_damage_to_the_compile_cache_costs_time_alone(reference, cache, tmp_path):
+def test_damage_to_the_compile_cache_costs_time_alone(undisturbed, command, tmp_path):
   """JAX writes it in place, and never again: a kill, or a full disk, may leave halves of programs
   there. The first start that meets them replaces them."""
-  sizes = {entry: entry.stat().st_size for entry in cache.glob('*-cache')}
+  reference, compiled = undisturbed
+  assert {entry.name.split('-')[0] for entry in compiled} >= {'jit_dispatch', 'jit_local'}
+  sizes = {entry: entry.stat().st_size for entry in compiled}
   for entry, size in sizes.items():
     os.truncate(entry, size // 2)
-  words = programs.command(tmp_path / 'w', *DIALS, f'--config.device.compile_cache={cache}')
-  (process,) = programs.start(words)
+  (process,) = programs.start(command(tmp_path / 'w'))
   assert end(process)[::2] == (0, '')
   assert not programs.differences(programs.outcome(tmp_path / 'w'), reference)
-  whole = {entry for entry in cache.glob('*-cache') if entry.stat().st_size > 0.9 * sizes[entry]}
-  assert {entry.name.split('-')[0] for entry in whole} >= {'jit_dispatch', 'jit_local'}
-  assert whole == set(sizes)
+  damaged = [e for e, size in sizes.items() if not e.exists() or e.stat().st_size < 0.9 * size]
+  assert not damaged
 
 
 @pytest.mark.parametrize('action', ['run', 'sweep', 'expand'])
-def test_a_disk_that_may_not_be_written_is_said_before_any_compute(disk, action):
-  words = programs.command(disk.path / 'w', *DIALS, f'--action={action}')
+def test_a_disk_that_may_not_be_written_is_said_before_any_compute(command, disk, action):
+  words = command(disk.path / 'w', f'--action={action}')
   for _ in range(2):  # a new workdir, and one that is there
     disk.remount('ro')
     line = f'whyjax: workdir {disk.path}/w: cannot be written (Read-only file system); give another'
     assert end(disk.start(words)) == (2, '', line + '\n')
     disk.remount('rw')
-    assert end(disk.start(programs.command(disk.path / 'w', *DIALS, '--action=expand')))[0] == 0
+    assert end(disk.start(command(disk.path / 'w', '--action=expand')))[0] == 0
 
 
 @pytest.mark.parametrize('kilobytes', [20, 150])
-def test_a_limit_on_the_size_of_files_is_such_a_fault(reference, tmp_path, kilobytes):
+def test_a_limit_on_the_size_of_files_is_such_a_fault(reference, command, tmp_path, kilobytes):
   """What can be tested where nobody may make a disk."""
-  words = programs.command(tmp_path / 'w', *DIALS)
+  words = command(tmp_path / 'w')
 
   def limit() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1000, kilobytes * 1000))
