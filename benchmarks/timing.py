@@ -35,12 +35,14 @@ class Spread:
 
 
 def by_turns(works: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-  """Seconds of each work in each round; once before, unmeasured, to load programs."""
+  """Seconds of each work in each round; once before, unmeasured, to load programs. The order is
+  another in each round, or what a work leaves behind would always meet the same one."""
   seconds: dict[str, list[float]] = {name: [] for name in works}
+  rng = np.random.default_rng(0)
   for turn in range(rounds + 1):
-    for name, work in works.items():
+    for name in rng.permutation(list(works)).tolist():
       begun = time.perf_counter()
-      work()
+      works[name]()
       if turn:
         seconds[name].append(time.perf_counter() - begun)
   return seconds

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import means
 from benchmarks.rivals import plain_flax, turns
 from benchmarks.rivals.shape import Shape
+from benchmarks.timing import by_turns
 from whyjax import command_line
 from whyjax.config import ModelConfig
 from whyjax.model import sizes
@@ -63,3 +64,13 @@ def test_a_means_of_speed_changes_what_it_names_and_learns_from_as_many_tokens(n
   assert changed[1].batch_rows * changed[4] * changed[6] == tokens
   others = (changed[2] != device, changed[4] != study.row_length, bool(arrived.environment))
   assert sum(others) == (name != means.SHIPPED)
+
+
+def test_in_every_round_each_works_once_and_follows_others_than_before():
+  done = []
+  works = {name: (lambda name=name: done.append(name)) for name in 'abcde'}
+  seconds = by_turns(works, 6)
+  assert {name: len(own) for name, own in seconds.items()} == dict.fromkeys('abcde', 6)
+  rounds = [tuple(done[at : at + 5]) for at in range(0, len(done), 5)]
+  assert all(sorted(r) == list('abcde') for r in rounds)
+  assert len(set(rounds)) == len(rounds) == 7
