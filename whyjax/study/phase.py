@@ -216,12 +216,11 @@ def locate(
   Returns:
     (at, low, high), each as `crossing` says.
   """
-  from scipy import special  # half a second, which studies of other kinds need not spend
+  from whyjax.scaling.estimate import student  # SciPy, which studies of other kinds need not load
 
   count, mean = len(by_world), by_world.mean(axis=0)
   tail = (1 - settings.confidence) / 2
-  student = special.stdtrit(count - 1, 1 - tail) / special.ndtri(1 - tail)
-  widen = student * np.sqrt(count / (count - 1))
+  widen = student(count - 1, settings.confidence) * np.sqrt(count / (count - 1))
   drawn = np.random.default_rng(seed).integers(count, size=(settings.bootstrap, count))
   curves = mean + widen * (by_world[drawn].mean(axis=1) - mean)
   found = [crossing(curve, sizes, settings.smallest_effect) for curve in curves]
