@@ -125,19 +125,20 @@ def test_a_sweep_on_a_disk_that_fills_up_goes_on_where_it_was(reference, command
   assert not programs.differences(programs.outcome(disk.seen / 'w'), reference)
 
 
-def test_damage_to_the_compile_cache_costs_time_alone(undisturbed, command, tmp_path):
+def test_damage_to_the_compile_cache_costs_time_alone(undisturbed, command, cache, tmp_path):
   """JAX writes it in place, and never again: a kill, or a full disk, may leave halves of programs
   there. The first start that meets them replaces them."""
   reference, compiled = undisturbed
   assert {entry.name.split('-')[0] for entry in compiled} >= {'jit_dispatch', 'jit_local'}
   sizes = {entry: entry.stat().st_size for entry in compiled}
+  known = set(cache.glob('*-cache'))
   for entry, size in sizes.items():
     os.truncate(entry, size // 2)
   (process,) = programs.start(command(tmp_path / 'w'))
   assert end(process)[::2] == (0, '')
   assert not programs.differences(programs.outcome(tmp_path / 'w'), reference)
-  damaged = [e for e, size in sizes.items() if not e.exists() or e.stat().st_size < 0.9 * size]
-  assert not damaged
+  assert set(cache.glob('*-cache')) == known
+  assert all(entry.stat().st_size > 0.9 * size for entry, size in sizes.items())
 
 
 @pytest.mark.parametrize('action', ['run', 'sweep', 'expand'])
