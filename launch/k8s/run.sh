@@ -18,7 +18,7 @@
 #   IMAGE          that `build` made, such as REGISTRY/whyjax:1
 #   CLAIM          ReadWriteMany volume that becomes runs/ (default whyjax; volume.yaml makes it)
 #   TPU            KIND:TOPOLOGY of a slice on GKE, such as v5e:4x4 (v4, v5e, v5p, v6e)
-#   GPUS, HOSTS    NVIDIA GPUs of each host, and hosts (default 0, 1); without TPU and GPUS: 4 cores
+#   GPUS, HOSTS    NVIDIA GPUs of each host, and hosts (default 0, 1; of TPU its own); without TPU and GPUS: 4 cores
 #   NODES          labels that nodes must have, KEY=VALUE,..., such as cloud.google.com/gke-spot=true
 #   QUEUE          Kueue's local queue, if it shares out the cluster
 #   MAX_RESTARTS   after a lost process or a stuck step (default 20); preemptions are not counted
@@ -29,7 +29,7 @@ cd "$(dirname "$0")/../.."
 # shellcheck source=launch/common.sh
 source launch/common.sh
 
-NAME=${NAME:-whyjax} IMAGE=${IMAGE:-} CLAIM=${CLAIM:-whyjax} GPUS=${GPUS:-0} HOSTS=${HOSTS:-1}
+NAME=${NAME:-whyjax} IMAGE=${IMAGE:-} CLAIM=${CLAIM:-whyjax} GPUS=${GPUS:-0}
 check_name
 
 # Its arguments as a list in JSON, which YAML is, too. Kubernetes reads $$ as a dollar and $(NAME) as a variable.
@@ -57,7 +57,6 @@ fill() {
 # Sets what a host of the program is: HOSTS of them, `nodes`, `resources`, `environment`, `annotations`.
 look_up_hosts() {
   check_number GPUS 0
-  check_number HOSTS 1
   [[ ${NODES:-a=b} =~ ^[^=,]+=[^=,]*(,[^=,]+=[^=,]*)*$ ]] || fail "NODES=$NODES: must be KEY=VALUE,..."
   nodes=${NODES:-} environment='[]' annotations='{}'
   if [[ -n ${TPU:-} ]]; then
@@ -67,6 +66,8 @@ look_up_hosts() {
   else
     resources='{requests: {cpu: 4, memory: 8Gi}}'
   fi
+  HOSTS=${HOSTS:-1}
+  check_number HOSTS 1
   # A TPU slice says by itself who is in it.
   if [[ -z ${TPU:-} ]] && (( HOSTS > 1 )); then
     environment="[{name: JAX_COORDINATOR_ADDRESS, value: '$NAME-hosts-0-0.$NAME:8476'},
@@ -97,7 +98,7 @@ check_slice() {
 }
 
 look_up_slice() {
-  local kind=${TPU%%:*} topology=${TPU#*:} chips slice
+  local kind=${TPU%%:*} topology=${TPU#*:} given=${HOSTS:-} chips slice
   check_slice
   chips=$(( ${topology//x/*} ))
   HOSTS=$(( (chips + 3) / 4 ))
@@ -108,6 +109,7 @@ look_up_slice() {
     v6e) slice=tpu-v6e-slice ;;
   esac
   [[ $TPU != v[56]e:2x4 ]] || HOSTS=1  # the machine with eight chips
+  [[ -z $given || $given == "$HOSTS" ]] || fail "HOSTS=$given: must be $HOSTS with TPU=$TPU; leave it out"
   nodes+=${nodes:+,}cloud.google.com/gke-tpu-accelerator=$slice,cloud.google.com/gke-tpu-topology=$topology
   resources="{limits: {google.com/tpu: $(( chips / HOSTS ))}}"
   (( HOSTS == 1 )) || annotations='{alpha.jobset.sigs.k8s.io/exclusive-topology: cloud.google.com/gke-nodepool}'

@@ -370,6 +370,7 @@ def test_the_reader_and_the_volume_are_valid(calls, tmp_path):
     (['build'], {'GPUS': 'all'}, 'GPUS=all: must be'),
     (['create', '--config=a.py'], {'GPUS': 'all'}, 'GPUS=all: must be'),
     (['create', '--config=a.py'], {'HOSTS': '0'}, 'HOSTS=0: must be'),
+    (['build'], {'TPU': 'v5e:4x4', 'HOSTS': '2'}, 'HOSTS=2: must be 4 with TPU=v5e:4x4'),
     (['create', '--config=a.py'], {'NODES': 'spot'}, 'NODES=spot: must be'),
     (['create', '--config=a.py'], {'MAX_RESTARTS': '-1'}, 'MAX_RESTARTS=-1: must be'),
     (['create', '--config=a.py', '--workdir=/tmp'], {}, '--workdir=/tmp: must be below runs/'),
