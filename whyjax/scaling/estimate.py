@@ -7,7 +7,6 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import special
 
 from whyjax import results
 
@@ -98,5 +97,7 @@ def of_samples(
 
 def student(freedom: float, confidence: float) -> float:
   """Student's t quantile over the normal one: what few degrees of freedom add to an interval."""
+  from scipy import special  # as slow to import as NumPy; most studies have no law
+
   probability = (1 + confidence) / 2
   return float(special.stdtrit(freedom, probability) / special.ndtri(probability))

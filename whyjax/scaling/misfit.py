@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
-from scipy import special
 
 from whyjax.scaling import huber
 from whyjax.scaling.settings import Settings
@@ -110,6 +109,8 @@ def f_test(r: np.ndarray, small: np.ndarray, large: np.ndarray) -> Test:
   Args:
     r: least-squares residuals of `small`.
   """
+  from scipy import special  # slow to import
+
   before, after = np.linalg.matrix_rank(small), np.linalg.matrix_rank(large)
   added, left = int(after - before), int(len(r) - after)
   if left < 1 or added < 1:

@@ -31,6 +31,7 @@ import numpy as np
 from whyjax import results
 from whyjax.config import StatisticsConfig, StudyConfig
 from whyjax.errors import UserError
+from whyjax.scaling.estimate import student
 from whyjax.study import audited, axes, judgement, measures, protocol, statistics
 from whyjax.study.statistics import Estimate
 
@@ -216,8 +217,6 @@ def locate(
   Returns:
     (at, low, high), each as `crossing` says.
   """
-  from whyjax.scaling.estimate import student  # SciPy, which studies of other kinds need not load
-
   count, mean = len(by_world), by_world.mean(axis=0)
   tail = (1 - settings.confidence) / 2
   widen = student(count - 1, settings.confidence) * np.sqrt(count / (count - 1))

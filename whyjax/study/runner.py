@@ -11,6 +11,7 @@ from rich.console import Console
 from whyjax import results
 from whyjax.config import StudyConfig
 from whyjax.errors import UserError
+from whyjax.scaling import records as laws
 from whyjax.study import (
   cache,
   checks,
@@ -176,8 +177,6 @@ def collect(
   records += verdicts + replication.replicate(records, claimed, study.statistics, study.evals)
   records = [_of_study(study, stages, workdir), *records]
   if study.kind == 'scaling':
-    from whyjax.scaling import records as laws  # SciPy, which others need not load
-
     records += laws.law_records(laws.find(records))
   return records
 
