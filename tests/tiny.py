@@ -4,6 +4,8 @@ anything.
 All stages have one shape and one way to learn, so that one program serves them all.
 """
 
+import os
+
 from ml_collections import config_dict
 
 from whyjax import defaults
@@ -29,4 +31,5 @@ def get_config(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.seeds.update(dict(first_world=1000, worlds=2, per_world=1))
   config.statistics.bootstrap = 100
   config.device.steps_per_dispatch = 2
+  config.device.compile_cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', '')  # of all tests
   return config

@@ -19,7 +19,6 @@ ONE_STAGE = (
   f'--config.pretrain.updates={5 * EVERY}',
   f'--config.pretrain.checkpoint_every={EVERY}',
   '--config.device.steps_per_dispatch=1',
-  '--config.device.compile_cache=',
 )
 
 

@@ -2,7 +2,6 @@
 command finishes their work."""
 
 from collections.abc import Callable
-import os
 from pathlib import Path
 import signal
 import subprocess
@@ -19,18 +18,17 @@ DIALS = [
   '--config.later=()',
   '--config.claims=()',
   '--config.evals.batteries=("agentic-tools", "facts", "controls")',
-  '--config.pretrain.updates=200',  # long enough for a busy machine to pass a signal on
-  '--config.pretrain.checkpoint_every=20',
+  '--config.pretrain.updates=100',  # long enough for a busy machine to pass a signal on
+  '--config.pretrain.checkpoint_every=10',
   '--config.device.steps_per_dispatch=1',
 ]
 DEVICES = 4  # of all processes together: then the mesh is one, and results are equal to the bit
 
 
 def start(count: int, workdir: Path, *arguments: str) -> list[subprocess.Popen]:
-  """`count` processes that work on one study; those of the same test run share a compile cache."""
+  """`count` processes that work on one study."""
   devices = f'--config.device.host_devices={DEVICES // count}'
-  cache = f'--config.device.compile_cache={os.environ["JAX_COMPILATION_CACHE_DIR"]}'
-  return programs.start(programs.command(workdir, *DIALS, devices, cache, *arguments), count)
+  return programs.start(programs.command(workdir, *DIALS, devices, *arguments), count)
 
 
 def wait_for(what: str, holds: Callable[[], object], seconds: float = 180) -> None:

@@ -31,7 +31,6 @@ DIALS = [
   *[f'--config.{stage}.updates={UPDATES}' for stage in ('pretrain', 'align')],
   *[f'--config.{stage}.checkpoint_every={SAVED_EVERY}' for stage in ('pretrain', 'align')],
   '--config.device.steps_per_dispatch=1',
-  '--config.device.compile_cache=',
 ]
 
 
