@@ -30,8 +30,10 @@ _KEY = (
   'and item, with its interval and the least effect that this design could have called supported. '
   'Where a claim is about tokens, it is the factor by which the treatment needs more, or as a '
   'fraction less, to do as well as the control at its full dose, world by world. Small dots are '
-  'replicas; the shaded side is where the claim would hold. <em>Forced</em> scores the action with '
-  'no words before it; <em>free-running</em> lets the model write first.'
+  'replicas; the shaded side is where the claim would hold. The last p, after Holm, is that of no '
+  'effect at all; that of an effect worth the claim, where such a one is excluded, stands in the '
+  'text. <em>Forced</em> scores the action with no words before it; <em>free-running</em> lets the '
+  'model write first.'
 )
 
 
