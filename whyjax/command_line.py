@@ -103,7 +103,9 @@ def _read_flags(argv, *, overrides: bool, tree=None) -> flags.FlagValues:
     'distributed', 'auto', DISTRIBUTED, 'whether others work on it too', flag_values=values
   )
   flags.DEFINE_integer('run', None, 'of a sweep, the only one to do', flag_values=values)
-  flags.DEFINE_integer('per_run', 0, 'cores or GPUs of each run of a sweep', flag_values=values)
+  flags.DEFINE_integer(
+    'per_run', 0, 'cores or GPUs of each run of a sweep; 0: all', flag_values=values
+  )
   flags.DEFINE_string('target', '', 'devices that a plan is for', flag_values=values)
   flags.DEFINE_boolean('debug', False, 'show tracebacks', flag_values=values)
   if overrides:

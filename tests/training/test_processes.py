@@ -76,7 +76,8 @@ def test_the_coordinator_is_taken_from_the_environment(environment):
 def test_a_coordinator_alone_is_not_enough(environment, name, value, allowed):
   known = dict(JAX_COORDINATOR_ADDRESS='a:1', JAX_NUM_PROCESSES='2', JAX_PROCESS_ID='0')
   environment(**known | {name: value})
-  with pytest.raises(UserError, match=f'{name} = {value!r}: must be {allowed}'):
+  said = f'{name} = {value!r}' if value else f'{name} is not set'
+  with pytest.raises(UserError, match=f'{said}: must be {allowed}'):
     processes.find('cpu')
 
 

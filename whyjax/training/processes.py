@@ -92,7 +92,8 @@ def _number(name: str, least: int = 0, most: int | None = None, unsaid: str = ''
   value = os.environ.get(name, unsaid)
   if not value.isdecimal() or int(value) < least or (most is not None and int(value) > most):
     allowed = f'of at least {least}' if most is None else f'from {least} to {most}'
-    raise UserError(f'{name} = {value!r}: must be a number {allowed}')
+    found = f'{name} = {value!r}' if value else f'{name} is not set'
+    raise UserError(f'{found}: must be a number {allowed}')
   return int(value)
 
 
