@@ -19,7 +19,7 @@ DIALS = [
   '--config.claims=()',
   '--config.evals.batteries=("agentic-tools", "facts", "controls")',
   '--config.pretrain.updates=100',  # long enough for a busy machine to pass a signal on
-  '--config.pretrain.checkpoint_every=10',
+  '--config.pretrain.checkpoint_every=20',
   '--config.device.steps_per_dispatch=1',
 ]
 DEVICES = 4  # of all processes together: then the mesh is one, and results are equal to the bit
