@@ -46,6 +46,12 @@ class Drawing:
   alt: str
   caption: str
 
+  @functools.cached_property
+  def files(self) -> dict[str, bytes]:
+    """The light figure as PNG, which the page shows too, and as SVG."""
+    figure = self.draw(figures.LIGHT)
+    return {'png': figures.png(figure), 'svg': figures.svg(figure)}
+
 
 def render(records: Records, drawn: Sequence[Drawing] | None = None) -> str:
   """The page. A part whose records are absent is left out.
@@ -183,8 +189,8 @@ def _figures(drawn: Sequence[Drawing]) -> str:
 def _figure(drawing: Drawing) -> str:
   """The figure inside the page, light and dark."""
   light, dark = (
-    'data:image/png;base64,' + base64.b64encode(figures.png(drawing.draw(theme))).decode()
-    for theme in (figures.LIGHT, figures.DARK)
+    'data:image/png;base64,' + base64.b64encode(png).decode()
+    for png in (drawing.files['png'], figures.png(drawing.draw(figures.DARK)))
   )
   return (
     f'<figure><picture><source srcset="{dark}" media="screen and (prefers-color-scheme: dark)">'

@@ -7,7 +7,7 @@ import re
 from rich.console import Console
 
 from whyjax import results
-from whyjax.report import audits, figures, page, phase, replications, summary, table
+from whyjax.report import audits, page, phase, replications, summary, table
 from whyjax.scaling import records as law_table
 from whyjax.scaling import text
 
@@ -26,9 +26,7 @@ def build(results_path: Path, directory: Path, console: Console) -> None:
   files = {}
   for number, drawing in enumerate(drawn, 1):
     name = 'figure' if number == 1 else f'figure-{number}'
-    figure = drawing.draw(figures.LIGHT)
-    for kind, content in (('png', figures.png(figure)), ('svg', figures.svg(figure))):
-      files[directory / f'{name}.{kind}'] = content
+    files |= {directory / f'{name}.{kind}': made for kind, made in drawing.files.items()}
   old = {path for kind in ('png', 'svg') for path in directory.glob(f'figure*.{kind}')}
   for path in old - files.keys():
     if re.fullmatch(r'figure(-\d+)?', path.stem):
