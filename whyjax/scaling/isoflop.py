@@ -203,10 +203,8 @@ def _level(
   best, curved = _minimum(found.coefficients[None, own], centre)
   drawn, curved_drawn = _minimum(samples[:, own], centre)
   inside = curved_drawn & (drawn >= ends[0]) & (drawn <= ends[1])
-  levelled = (
-    found.y
-    - found.design[:, 3 * len(found.centres) :] @ (found.coefficients[3 * len(found.centres) :])
-  )
+  worlds = slice(found.terms * len(found.centres), None)
+  levelled = found.y - found.design[:, worlds] @ found.coefficients[worlds]
   at = [(found.level == i) & (np.array([c.parameters for c in found.runs]) == n) for n in sizes]
   losses = tuple(float(np.exp(levelled[mask].mean())) for mask in at)
   curve = tuple(found.coefficients[own].tolist())
