@@ -249,3 +249,18 @@ def test_advantages_stand_at_doses_that_both_have():
 def test_equal_cells_give_equal_findings_in_any_order():
   rows = simulated.rates(0, sizes=(1e6,), seeds=2)
   assert _ratio(rows).log_ratio == _ratio(rows[::-1]).log_ratio
+
+
+def test_worlds_count_the_same_however_many_seeds_they_have():
+  rows = _rates({0: 0.9, 1000: 0.3}, worlds=3)
+  many = [row | {'seed': s, 'rate': 0.9} for row in rows[:2] for s in range(6)]  # of world 0
+  _, law = _laws([*many, *rows[2:]], arms=('what',))
+  assert law.rates[1].value == pytest.approx((0.9 + 0.3 + 0.3) / 3)
+
+
+def test_no_rate_without_alignment_is_predicted_where_none_was_tried():
+  rows = [row for row in simulated.rates(0, **SHARP) if row['arm'] == 'what']
+  drawn, law = _laws(rows, arms=('what',))
+  assert (
+    'no model without alignment tokens was tried' in dose_law.predict(law, 0, drawn, SETTINGS).why
+  )

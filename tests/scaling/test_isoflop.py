@@ -112,3 +112,14 @@ def test_seeds_of_a_world_are_no_worlds():
   np.testing.assert_allclose(
     dataclasses.astuple(often.exponent), dataclasses.astuple(once.exponent)
   )
+
+
+def test_a_minimum_above_the_loss_of_the_last_size_is_none():
+  """A cubic that falls again beyond it."""
+  places = [(10.0**n, 1e13 / 6 / 10.0**n) for n in np.arange(4, 6.1, 0.4)]
+  rows = simulated.losses(0, places=places, noise=1e-4, spread=0.0)
+  for row in rows:
+    x = np.log10(row['parameters']) - 5
+    row['loss'] = float(np.exp(1.1 + 0.1 * x**2 - 0.12 * x**3 + 0.001 * row['world']))
+  (level,) = _fit(rows).levels
+  assert 'beyond the sizes tried' in level.best.why

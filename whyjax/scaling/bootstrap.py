@@ -14,6 +14,7 @@ vary too little, and a percentile knows nothing of degrees of freedom: the inter
 stretched by sqrt((W + 1) / (W - 1)) for the one, and as Student's t asks for the other.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 import dataclasses
 
@@ -104,7 +105,8 @@ def effective_items(groups: Sequence[Sequence[Cell]]) -> list[np.ndarray]:
   Worlds differ by more than their items' coin flips: with the intra-world correlation rho the
   variance of a rate is p (1 - p) (1 + (n - 1) rho) / n (Williams 1982, "Extra-binomial variation in
   logistic linear models", model II). rho is of all groups together, by moments. Where it is large,
-  every world counts about the same, however many items it was asked.
+  every world counts about the same, however many items it was asked. The seeds of a world share
+  what it counts.
   """
   over, scale = 0.0, 0.0
   for group in groups:
@@ -115,4 +117,8 @@ def effective_items(groups: Sequence[Sequence[Cell]]) -> list[np.ndarray]:
       over += (own.var(ddof=1) - binomial) * (len(group) - 1)
       scale += (mean * (1 - mean) - binomial) * (len(group) - 1)
   rho = float(np.clip(over / scale, 0, 1)) if scale > 0 else 0.0
-  return [np.array([c.items / (1 + (c.items - 1) * rho) for c in group]) for group in groups]
+  found = []
+  for group in groups:
+    seeds = Counter(c.world for c in group)
+    found.append(np.array([c.items / (1 + (c.items - 1) * rho) / seeds[c.world] for c in group]))
+  return found

@@ -207,6 +207,8 @@ def predict(law: DoseLaw, dose: float, drawn: Draws, settings: Settings) -> Find
   what = f'{law.arm}, {_rate_at(dose)}'
   if law.theta is None or law.fails:
     return Refusal(what, f'not predicted: {law.fails or "there is no curve"}')
+  if dose == 0 and 0 not in law.doses:
+    return Refusal(what, 'not predicted: no model without alignment tokens was tried')
   beyond = max(dose / given[-1], given[0] / dose if dose else 1.0)
   if beyond > settings.reach:
     return Refusal(

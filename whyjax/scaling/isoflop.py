@@ -202,7 +202,7 @@ def _level(
   ends = np.log([sizes[0], sizes[-1]])
   best, curved = _minimum(found.coefficients[None, own], centre)
   drawn, curved_drawn = _minimum(samples[:, own], centre)
-  inside = curved_drawn & (drawn >= ends[0]) & (drawn <= ends[1])
+  inside = _inside(samples[:, own], drawn, curved_drawn, ends, centre)
   worlds = slice(found.terms * len(found.centres), None)
   levelled = found.y - found.design[:, worlds] @ found.coefficients[worlds]
   at = [(found.level == i) & (np.array([c.parameters for c in found.runs]) == n) for n in sizes]
@@ -211,7 +211,7 @@ def _level(
   outside = 1 - inside.mean()
   why = ''
   tried = f'the sizes tried (N = {number(sizes[0])} to {number(sizes[-1])})'
-  if not (curved[0] and ends[0] <= best[0] <= ends[1]):
+  if not _inside(found.coefficients[None, own], best, curved, ends, centre)[0]:
     lowest = int(np.argmin(losses))
     at_end = {
       0: f'the minimum lies below {tried}',
@@ -237,6 +237,19 @@ def _minimum(coefficients: np.ndarray, centre: float) -> tuple[np.ndarray, np.nd
   below = second + np.sqrt(np.maximum(inner, 0.0))
   curved = (inner > 0) & (below > 1e-12)
   return centre - first / np.where(curved, below, 1.0), curved
+
+
+def _inside(
+  coefficients: np.ndarray, minima: np.ndarray, curved: np.ndarray, ends: np.ndarray, centre: float
+) -> np.ndarray:
+  """Whether the minima [curves] lie between the ends, and below both: a cubic may fall again."""
+  between = curved & (minima >= ends[0]) & (minima <= ends[1])
+  places = np.stack(
+    [np.where(between, minima, ends[0]), *np.broadcast_to(ends[:, None], (2, len(minima)))]
+  )
+  powers = (places - centre)[..., None] ** np.arange(coefficients.shape[1])
+  lowest, low, high = (powers * coefficients).sum(axis=-1)
+  return between & (lowest <= np.minimum(low, high))
 
 
 def _exponent(minima: Sequence[tuple[Level, np.ndarray]], settings: Settings) -> Finding:

@@ -89,7 +89,7 @@ def find(
     about,
     settings,
     table,
-    (*table.left_out, *tables.missing(losses), *tables.missing(c for c in rates if c.arm)),
+    (*table.left_out, *tables.missing(losses), *tables.missing(rates)),
     loss_law.fit(losses, settings),
     isoflop.fit(losses, settings),
     made,
