@@ -264,3 +264,35 @@ def test_no_rate_without_alignment_is_predicted_where_none_was_tried():
   assert (
     'no model without alignment tokens was tried' in dose_law.predict(law, 0, drawn, SETTINGS).why
   )
+
+
+def _of_worlds(rates_by_dose, away, lacking=lambda row: False):
+  """Rows of two equal arms, whose worlds lie so far from the mean."""
+  rows = [
+    r | {'rate': r['rate'] + away[r['world']] * bool(r['arm'])} for r in _rates(rates_by_dose)
+  ]
+  rows += [r | {'arm': 'why'} for r in rows if r['arm']]
+  return [r for r in rows if not lacking(r)]
+
+
+def test_a_dose_of_few_worlds_is_no_mean_over_worlds():
+  """It would be that of the few, with an interval that knows nothing of the rest."""
+  rates = {0: 0.9, 1000: 0.7, 3000: 0.6, 10000: 0.5, 30000: 0.3}
+  away = (0.2, -0.2, 0.1, -0.1)
+  rows = _of_worlds(rates, away, lambda r: r['alignment_tokens'] == 10000 and r['world'] != 1)
+  _, why, _ = _laws(rows)
+  assert why.doses == pytest.approx((0, 1000, 3000, 30000)) and why.worlds == (0, 1, 2, 3)
+
+
+def test_arms_are_compared_in_the_same_worlds_at_every_dose():
+  """The worlds differ, the arms do not; at the largest dose they were run in different worlds."""
+
+  def lacking(r):
+    return r['alignment_tokens'] == 30000 and (r['arm'] == 'what') != (r['world'] == 0)
+
+  rows = _of_worlds(
+    dict.fromkeys((0, 1000, 3000, 10000, 30000), 0.5), (-0.4, 0.1, 0.1, 0.2), lacking
+  )
+  drawn, why, what = _laws(rows)
+  found = ratio.advantages(why, what, drawn)
+  assert len(found) == 3 and all(abs(a.difference.value) < 1e-9 for a in found)

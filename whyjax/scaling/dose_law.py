@@ -78,8 +78,12 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   worlds = {c.world for c in cells if c.arm == arm}
   cells = [c for c in cells if c.world in worlds]
   groups = doses(sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica)), arm)
+  if shared := _shared(groups, settings.least_worlds):
+    groups, worlds = shared, {c.world for c in shared[0]}
+  else:
+    worlds = max(({c.world for c in g} for g in groups), key=len)
   at = tuple(tokens(g) for g in groups)
-  if drawn is None or len(worlds) < settings.least_worlds:
+  if drawn is None or not shared:
     why = (
       f'{len(worlds)} world{"s" * (len(worlds) != 1)}; an interval over worlds needs at least '
       f'{settings.least_worlds}'
@@ -103,6 +107,20 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   fails = _check(groups, x, best, settings)
   findings = _findings(theta, at, drawn, settings)
   return DoseLaw(arm, place, tuple(sorted(worlds)), findings, at, rates, samples, theta, fails)
+
+
+def _shared(groups: Sequence[Sequence[Cell]], least: int) -> list[list[Cell]]:
+  """The doses in the worlds that have all of them: a mean over other worlds is another mean. Doses
+  that would cost more cells of the rest than they have are left out, and so are all where fewer
+  than `least` worlds remain."""
+  own = [{c.world for c in group} for group in groups]
+  ranked = sorted(range(len(groups)), key=lambda i: -len(own[i]))
+  kept, worlds = [], set()
+  for count in range(1, len(groups) + 1):
+    common = set.intersection(*(own[i] for i in ranked[:count]))
+    if len(common) >= least and count * len(common) >= len(kept) * len(worlds):
+      kept, worlds = ranked[:count], common
+  return [[c for c in groups[i] if c.world in worlds] for i in sorted(kept)]
 
 
 def _rate_at(dose: float) -> str:
@@ -132,8 +150,8 @@ def _resample(groups, effective, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
 def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) -> str:
   """Why these doses have no curve; '' when they have one."""
   if len(at) < FEWEST:
-    shown = ', '.join(map(number, at))
-    return f'{len(at)} doses (A = {shown}); a floor, a ceiling and a slope need {FEWEST}'
+    shown = f'{len(at)} dose{"s" * (len(at) != 1)} (A = {", ".join(map(number, at))})'
+    return f'{shown}; a floor, a ceiling and a slope need {FEWEST}'
   highest = max((r for r, dose in zip(rates, at, strict=True) if dose), key=lambda r: r.value)
   if highest.value < FLOOR:
     return f'all rates are at the floor (at most {say(highest)}): smaller doses are needed'

@@ -167,7 +167,9 @@ def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: S
     slopes[pair] = ratio.by_size(
       [r for r in own if r.samples is not None], f'log10 ratio of {title}', drawn
     )
-    advantage_slopes[pair, None] = ratio.by_size(largest, f'advantage of {title}', drawn)
+    top = max((a.dose for a in largest), default=0)  # a smaller one is no largest dose
+    alike = [a for a in largest if top / a.dose <= tables.SAME_DOSE]
+    advantage_slopes[pair, None] = ratio.by_size(alike, f'advantage of {title}', drawn)
   return tuple(ratios), slopes, tuple(advantages), advantage_slopes
 
 
