@@ -123,3 +123,10 @@ def test_a_minimum_above_the_loss_of_the_last_size_is_none():
     row['loss'] = float(np.exp(1.1 + 0.1 * x**2 - 0.12 * x**3 + 0.001 * row['world']))
   (level,) = _fit(rows).levels
   assert 'beyond the sizes tried' in level.best.why
+
+
+def test_a_size_that_one_level_lost_costs_the_others_nothing():
+  whole, holed = (_fit(simulated.losses(0, places=p, noise=1e-9)) for p in (PLACES, PLACES[1:]))
+  assert [len(level.curve) for level in holed.levels] == [3, 4, 4, 4]
+  for one, other in zip(whole.levels[1:], holed.levels[1:], strict=True):
+    assert one.best.value == pytest.approx(other.best.value, rel=1e-4)

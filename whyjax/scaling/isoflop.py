@@ -11,7 +11,7 @@ squares.
 
 A parabola only approximates the curve, and where sizes lie far from its minimum, that is off: with
 sizes over a factor of 100 the 95% intervals of parabolas held the true N_opt in 25% to 90% of
-simulated grids, those of cubics in 95%. So where every level has five sizes, a cubic term is fitted
+simulated grids, those of cubics in 95%. So where a level has five sizes, a cubic term is fitted
 too.
 
 Intervals: residuals of all levels together are drawn with replacement, as wide as Student's t says
@@ -22,6 +22,7 @@ too.
 
 from collections.abc import Sequence
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -74,8 +75,8 @@ class _Curves:
     runs, level: the cells, and which level each is of.
     y: [runs] log loss at the compute of its level.
     centres: [levels].
-    terms: of the curve of one level.
-    design: [runs, terms levels + worlds - 1].
+    design: [runs, terms of all levels + worlds - 1].
+    of_level, of_worlds: its columns.
     coefficients: of its columns.
   """
 
@@ -83,8 +84,9 @@ class _Curves:
   level: np.ndarray
   y: np.ndarray
   centres: np.ndarray
-  terms: int
   design: np.ndarray
+  of_level: Sequence[slice]
+  of_worlds: slice
   coefficients: np.ndarray
 
 
@@ -154,10 +156,17 @@ def _curves(groups: Sequence[Sequence[Cell]], cells: Sequence[Cell], factor: flo
   worlds = sorted({c.world for c in runs})
   own = np.eye(len(worlds))[[worlds.index(c.world) for c in runs]]
 
-  terms = 4 if min(len(_sizes(g)) for g in groups) > SIZES else 3
-  columns = np.eye(len(groups))[level][:, :, None] * (x[:, None] ** np.arange(terms))[:, None, :]
-  design = np.column_stack([columns.reshape(len(runs), -1), own[:, :-1] - own[:, -1:]])
-  return _Curves(runs, level, y, centres, terms, design, np.linalg.lstsq(design, y)[0])
+  terms = [4 if len(_sizes(g)) > SIZES else 3 for g in groups]
+  ends = np.cumsum([0, *terms])
+  of_level = [slice(*pair) for pair in itertools.pairwise(ends)]
+  curves = np.zeros((len(runs), ends[-1]))
+  for i, columns in enumerate(of_level):
+    curves[level == i, columns] = x[level == i, None] ** np.arange(terms[i])
+  design = np.column_stack([curves, own[:, :-1] - own[:, -1:]])
+  of_worlds = slice(ends[-1], None)
+  return _Curves(
+    runs, level, y, centres, design, of_level, of_worlds, np.linalg.lstsq(design, y)[0]
+  )
 
 
 def _carried(cell: Cell, compute: float, cells: Sequence[Cell], factor: float) -> float:
@@ -185,7 +194,7 @@ def _resample(found: _Curves, settings: Settings) -> np.ndarray | None:
   places = [(i, c.parameters) for i, c in zip(found.level.tolist(), found.runs, strict=True)]
   codes = np.unique(places, axis=0, return_inverse=True)[1].ravel()
   by_place = np.eye(codes.max() + 1)[codes]
-  worlds = found.design[:, found.terms * len(found.centres) :]
+  worlds = found.design[:, found.of_worlds]
   excess = misfit.f_test(r, found.design, np.column_stack([by_place, worlds])).excess
   wide = excess * np.sqrt(len(r) / freedom) * student(freedom, settings.confidence)
   rng = np.random.default_rng(settings.seed)
@@ -197,14 +206,13 @@ def _level(
   found: _Curves, samples: np.ndarray, i: int, group: Sequence[Cell], settings: Settings
 ) -> tuple[Level, np.ndarray]:
   """A level, and log N of its minimum in each resample: NaN where it is not among the sizes."""
-  own = slice(found.terms * i, found.terms * (i + 1))
+  own = found.of_level[i]
   sizes, centre = _sizes(group), found.centres[i]
   ends = np.log([sizes[0], sizes[-1]])
   best, curved = _minimum(found.coefficients[None, own], centre)
   drawn, curved_drawn = _minimum(samples[:, own], centre)
   inside = _inside(samples[:, own], drawn, curved_drawn, ends, centre)
-  worlds = slice(found.terms * len(found.centres), None)
-  levelled = found.y - found.design[:, worlds] @ found.coefficients[worlds]
+  levelled = found.y - found.design[:, found.of_worlds] @ found.coefficients[found.of_worlds]
   at = [(found.level == i) & (np.array([c.parameters for c in found.runs]) == n) for n in sizes]
   losses = tuple(float(np.exp(levelled[mask].mean())) for mask in at)
   curve = tuple(found.coefficients[own].tolist())
