@@ -56,7 +56,8 @@ class Compared:
 
   Attributes:
     error: how far the observed loss, mean over worlds, lies above the predicted, as a share of it;
-      the interval holds 0 where the observed loss is in the prediction interval.
+      the interval holds 0 where the observed loss is in the prediction interval, which is wider
+      where not all worlds of the forecast were observed.
     worlds: how many were observed.
   """
 
@@ -160,10 +161,15 @@ def compare(made: Forecast, cells: Sequence[Cell]) -> list[Compared]:
       why = 'no result in the worlds of the forecast'
       found.append(Compared(place, predicted, Refusal(tables.place(place[:2]), why), 0))
       continue
-    # A world's own level is known from the cells seen, so that those at hand may be few.
+    # A world's own level is known from the cells seen, so that those at hand may be few; but the
+    # noise of few is larger, by this at most.
+    few = np.sqrt(len(made.levels) / len(by_world))
     logs = [np.mean(np.log([c.loss for c in own])) - made.levels[w] for w, own in by_world.items()]
     observed = float(np.exp(np.mean(logs)))
-    error = Estimate(*(observed / p - 1 for p in (predicted.value, predicted.high, predicted.low)))
+    high, low = (
+      predicted.value * (end / predicted.value) ** few for end in (predicted.high, predicted.low)
+    )
+    error = Estimate(*(observed / p - 1 for p in (predicted.value, high, low)))
     found.append(Compared(place, predicted, error, len(by_world)))
   return found
 
