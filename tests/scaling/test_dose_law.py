@@ -296,3 +296,12 @@ def test_arms_are_compared_in_the_same_worlds_at_every_dose():
   drawn, why, what = _laws(rows)
   found = ratio.advantages(why, what, drawn)
   assert len(found) == 3 and all(abs(a.difference.value) < 1e-9 for a in found)
+
+
+def test_a_rate_that_the_control_hardly_reaches_has_no_ratio():
+  """Where its resamples end above the rate, the interval would end where predictions may."""
+  rows = [r for r in simulated.rates(5) if r['parameters'] == simulated.rates(5)[0]['parameters']]
+  _, _, what = _laws(rows)
+  near = logistic.curve(what.theta[0], np.log([what.doses[-1]])).item() + 0.002
+  found = _ratio(rows, Settings(resamples=100, matched=near))
+  assert re.search('in .*% of resamples what comes to the matched rate', found.log_ratio.why)

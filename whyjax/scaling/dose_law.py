@@ -93,7 +93,7 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   drawn = drawn.among(len(worlds))
   effective = bootstrap.effective_items(groups)
   samples, weights = _resample(groups, effective, drawn)
-  rates = tuple(_clipped(drawn.interval(s)) for s in samples.T)
+  rates = tuple(clipped(drawn.interval(s)) for s in samples.T)
   if why := _no_curve(at, rates, samples, drawn):
     return DoseLaw(arm, place, tuple(sorted(worlds)), _all(why), at, rates, samples)
   x = np.log(np.array(at), where=np.array(at) > 0, out=np.full(len(at), -np.inf))
@@ -131,7 +131,7 @@ def _all(why: str) -> dict[str, Finding]:
   return {name: Refusal(name, why) for name in NAMES}
 
 
-def _clipped(found: Estimate) -> Estimate:
+def clipped(found: Estimate) -> Estimate:
   """A stretched interval of a rate does not leave 0 to 1."""
   return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
@@ -189,7 +189,7 @@ def _findings(theta, at, drawn: Draws, settings: Settings) -> dict[str, Finding]
   """Each parameter with its interval, or why the doses do not bound it."""
   found: dict[str, Finding] = {}
   for i, name in enumerate(NAMES[:2]):
-    found[name] = _clipped(drawn.interval(theta[:, i]))
+    found[name] = clipped(drawn.interval(theta[:, i]))
   given = [dose for dose in at if dose]
   tried = f'the doses tried (A = {number(given[0])} to {number(given[-1])})'
   log_mid = drawn.interval(theta[:, 2])
@@ -235,4 +235,4 @@ def predict(law: DoseLaw, dose: float, drawn: Draws, settings: Settings) -> Find
       f'{number(given[-1])}); predictions reach {settings.reach:g} times',
     )
   rates = logistic.curve(law.theta, np.log([dose]) if dose else np.array([-np.inf]))[:, 0]
-  return _clipped(drawn.among(len(law.worlds)).interval(rates))
+  return clipped(drawn.among(len(law.worlds)).interval(rates))

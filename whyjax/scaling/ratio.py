@@ -25,7 +25,7 @@ import numpy as np
 from whyjax.scaling import cells as tables
 from whyjax.scaling import logistic
 from whyjax.scaling.bootstrap import Draws
-from whyjax.scaling.dose_law import DoseLaw
+from whyjax.scaling.dose_law import DoseLaw, clipped
 from whyjax.scaling.estimate import Estimate, Finding, Refusal, factor, number, say
 from whyjax.scaling.settings import Settings
 
@@ -87,7 +87,7 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
       return refused(f'{law.arm}: {law.fails}')
   drawn = drawn.among(worlds)
   rate, side = _matched(control, settings)
-  matched = drawn.interval(rate)
+  matched = clipped(drawn.interval(rate))
   if side:
     return refused(f'{control.arm} {side} the matched rate of {say(matched)}', matched)
   ours, theirs = (logistic.tokens_at(law.theta, rate) for law in (treatment, control))
@@ -100,13 +100,14 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
     for law in (treatment, control)
   ]
   samples = (np.clip(ours, *ends[0]) - np.clip(theirs, *ends[1])) / np.log(10)
-  out = np.mean([(o < ends[0][0]) | (o > ends[0][1]) for o in ours[1:]])
-  if out > (1 - settings.confidence) / 2:
-    return refused(
-      f'in {out:.0%} of resamples {treatment.arm} comes to the matched rate of {say(matched)} more '
-      f'than {settings.reach:g} times outside of its doses: no interval',
-      matched,
-    )
+  for arm, own, (low, high) in zip(names, (ours, theirs), ends, strict=True):
+    out = np.mean((own[1:] < low) | (own[1:] > high))
+    if out > (1 - settings.confidence) / 2:
+      return refused(
+        f'in {out:.0%} of resamples {arm} comes to the matched rate of {say(matched)} more than '
+        f'{settings.reach:g} times outside of its doses: no interval',
+        matched,
+      )
   return Ratio(at, *names, worlds, drawn.interval(samples), matched, samples)
 
 
