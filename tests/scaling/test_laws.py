@@ -169,3 +169,17 @@ def test_a_kept_forecast_that_is_damaged_is_one_line(tmp_path):
   keep.write_text('{')
   with pytest.raises(UserError, match='is damaged'):
     _find(simulated.losses(0), keep=keep)
+
+
+def test_a_world_without_its_model_before_alignment_is_named():
+  rows = [r for r in simulated.rates(0) if r['arm'] or r['world'] != 1]
+  missing = [line for line in _find(rows).gaps if 'no result of world 1' in line]
+  assert len(missing) == len({r['parameters'] for r in rows})
+
+
+def test_a_slope_over_sizes_takes_no_smaller_dose_for_the_largest():
+  rows = simulated.rates(0)
+  most = max(r['parameters'] for r in rows)
+  cut = [r for r in rows if r['parameters'] != most or r['alignment_tokens'] < 5000]
+  assert isinstance(_find(rows).advantage_slopes[PAIR, None], Estimate)
+  assert '2 of the 3 sizes' in _find(cut).advantage_slopes[PAIR, None].why
