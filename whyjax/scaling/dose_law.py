@@ -78,10 +78,9 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   worlds = {c.world for c in cells if c.arm == arm}
   cells = [c for c in cells if c.world in worlds]
   groups = doses(sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica)), arm)
-  if shared := _shared(groups, settings.least_worlds):
-    groups, worlds = shared, {c.world for c in shared[0]}
-  else:
-    worlds = max(({c.world for c in g} for g in groups), key=len)
+  shared = _shared(groups, settings.least_worlds)
+  groups = shared or groups
+  worlds = max(({c.world for c in g} for g in groups), key=len)
   at = tuple(tokens(g) for g in groups)
   if drawn is None or not shared:
     why = (

@@ -209,9 +209,8 @@ def _level(
   own = found.of_level[i]
   sizes, centre = _sizes(group), found.centres[i]
   ends = np.log([sizes[0], sizes[-1]])
-  best, curved = _minimum(found.coefficients[None, own], centre)
-  drawn, curved_drawn = _minimum(samples[:, own], centre)
-  inside = _inside(samples[:, own], drawn, curved_drawn, ends, centre)
+  best, stands = _minimum(found.coefficients[None, own], ends, centre)
+  drawn, inside = _minimum(samples[:, own], ends, centre)
   levelled = found.y - found.design[:, found.of_worlds] @ found.coefficients[found.of_worlds]
   at = [(found.level == i) & (np.array([c.parameters for c in found.runs]) == n) for n in sizes]
   losses = tuple(float(np.exp(levelled[mask].mean())) for mask in at)
@@ -219,7 +218,7 @@ def _level(
   outside = 1 - inside.mean()
   why = ''
   tried = f'the sizes tried (N = {number(sizes[0])} to {number(sizes[-1])})'
-  if not _inside(found.coefficients[None, own], best, curved, ends, centre)[0]:
+  if not stands[0]:
     lowest = int(np.argmin(losses))
     at_end = {
       0: f'the minimum lies below {tried}',
@@ -238,26 +237,23 @@ def _level(
   )
 
 
-def _minimum(coefficients: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
-  """(log N at the minimum, whether there is one) of curves [curves, 3 or 4]."""
+def _minimum(
+  coefficients: np.ndarray, ends: np.ndarray, centre: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """(log N at the minimum, whether it lies between the ends and below both) of curves [curves, 3 or
+  4]; a cubic may fall again."""
   _, first, second, *third = coefficients.T
   inner = second**2 - 3 * first * (third[0] if third else 0.0)
   below = second + np.sqrt(np.maximum(inner, 0.0))
   curved = (inner > 0) & (below > 1e-12)
-  return centre - first / np.where(curved, below, 1.0), curved
-
-
-def _inside(
-  coefficients: np.ndarray, minima: np.ndarray, curved: np.ndarray, ends: np.ndarray, centre: float
-) -> np.ndarray:
-  """Whether the minima [curves] lie between the ends, and below both: a cubic may fall again."""
+  minima = centre - first / np.where(curved, below, 1.0)
   between = curved & (minima >= ends[0]) & (minima <= ends[1])
   places = np.stack(
     [np.where(between, minima, ends[0]), *np.broadcast_to(ends[:, None], (2, len(minima)))]
   )
   powers = (places - centre)[..., None] ** np.arange(coefficients.shape[1])
   lowest, low, high = (powers * coefficients).sum(axis=-1)
-  return between & (lowest <= np.minimum(low, high))
+  return minima, between & (lowest <= np.minimum(low, high))
 
 
 def _exponent(minima: Sequence[tuple[Level, np.ndarray]], settings: Settings) -> Finding:
