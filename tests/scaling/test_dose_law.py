@@ -305,3 +305,18 @@ def test_a_rate_that_the_control_hardly_reaches_has_no_ratio():
   near = logistic.curve(what.theta[0], np.log([what.doses[-1]])).item() + 0.002
   found = _ratio(rows, Settings(resamples=100, matched=near))
   assert re.search('in .*% of resamples what comes to the matched rate', found.log_ratio.why)
+
+
+def test_a_share_of_resamples_without_a_crossing_is_of_one_half_of_the_bootstrap():
+  """4% of one half are beyond what its interval leaves out; of both together they are 2%."""
+  rows = [r for r in simulated.rates(0) if r['parameters'] == 10**6]
+  drawn, why, what = _laws(rows)
+  theta = np.broadcast_to(why.theta[0], why.theta.shape).copy()
+
+  def found():
+    moved = dataclasses.replace(why, theta=theta)
+    return ratio.ratio(moved, what, drawn, SETTINGS).log_ratio
+
+  assert isinstance(found(), Estimate)
+  theta[1 : 1 + SETTINGS.resamples // 25, 0] = 0.89  # a floor that is hardly one
+  assert found().why.startswith('in 4% of resamples why comes to the matched rate')

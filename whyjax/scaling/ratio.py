@@ -90,25 +90,33 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
   matched = clipped(drawn.interval(rate))
   if side:
     return refused(f'{control.arm} {side} the matched rate of {say(matched)}', matched)
-  ours, theirs = (logistic.tokens_at(law.theta, rate) for law in (treatment, control))
+  ours, far = _crossing(treatment, rate, matched, settings)
+  theirs, lost = _crossing(control, rate, matched, settings)
   given = [dose for dose in treatment.doses if dose]
-  if bound := _bound(ours, theirs, given, names, matched, drawn):
-    return refused(bound, matched)
-  margin = np.log(settings.reach)
-  ends = [
-    [np.log(min(d for d in law.doses if d)) - margin, np.log(law.doses[-1]) + margin]
-    for law in (treatment, control)
-  ]
-  samples = (np.clip(ours, *ends[0]) - np.clip(theirs, *ends[1])) / np.log(10)
-  for arm, own, (low, high) in zip(names, (ours, theirs), ends, strict=True):
-    out = np.mean((own[1:] < low) | (own[1:] > high))
-    if out > (1 - settings.confidence) / 2:
-      return refused(
-        f'in {out:.0%} of resamples {arm} comes to the matched rate of {say(matched)} more than '
-        f'{settings.reach:g} times outside of its doses: no interval',
-        matched,
-      )
+  if why := lost or _bound(ours, theirs, given, names, matched, drawn) or far:
+    return refused(why, matched)
+  samples = (ours - theirs) / np.log(10)
   return Ratio(at, *names, worlds, drawn.interval(samples), matched, samples)
+
+
+def _crossing(
+  law: DoseLaw, rate: np.ndarray, matched: Estimate, settings: Settings
+) -> tuple[np.ndarray, str]:
+  """([1 + 2 resamples] log tokens at which an arm comes to the rate, kept within reach of its
+  doses; why an interval of them would be none, or '')."""
+  margin = np.log(settings.reach)
+  low, high = np.log(min(d for d in law.doses if d)) - margin, np.log(law.doses[-1]) + margin
+  found = logistic.tokens_at(law.theta, rate)
+  outside = (found[1:] < low) | (found[1:] > high)
+  # Each half has an interval of its own (`Draws.interval`), and so tails of its own.
+  out = outside.reshape(2, -1).mean(axis=1).max()
+  why = ''
+  if out > (1 - settings.confidence) / 2:
+    why = (
+      f'in {out:.0%} of resamples {law.arm} comes to the matched rate of {say(matched)} more than '
+      f'{settings.reach:g} times outside of its doses: no interval'
+    )
+  return np.clip(found, low, high), why
 
 
 def _title(treatment: str, control: str, place: tuple[int, int]) -> str:
@@ -144,11 +152,8 @@ def _bound(ours, theirs, given, names, matched: Estimate, drawn: Draws) -> str:
     f'a bound: {names[0]} is at its {dose} dose (A = {number(np.exp(end))}) {side} the rate of '
     f'{say(matched)} at which {names[1]} is matched'
   )
-  reach = (end - theirs) / np.log(10)
-  if np.isfinite(reach).all():
-    limit = factor(drawn.interval(reach))
-    text += f', so that it needs {than} than {limit} of the tokens'
-  return f'{text}; {wanted} doses are needed'
+  limit = factor(drawn.interval((end - theirs) / np.log(10)))
+  return f'{text}, so that it needs {than} than {limit} of the tokens; {wanted} doses are needed'
 
 
 def by_size(found: Sequence[Ratio | Advantage], title: str, drawn: Draws) -> Finding:
