@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from whyjax.errors import UserError
@@ -60,6 +61,21 @@ def test_rows_without_a_result_are_left_out_with_their_reason():
   )
 
 
+def test_a_loss_that_is_none_does_not_take_the_rate_with_it():
+  bad = [{'loss': math.nan, 'world': 1}, {'loss': '2.5', 'world': 2}]
+  table = cells.from_rows([ROW, *(ROW | {'rate': 0.5, 'items': 10} | change for change in bad)])
+  assert [c.world for c in table.losses] == [0] and [c.world for c in table.rates] == [1, 2]
+  assert [why.split(':')[0] for why in table.left_out] == [
+    "1 left out (loss is '2.5')",
+    '1 left out (loss is nan)',
+  ]
+
+
+def test_numbers_of_numpy_are_numbers():
+  row = ROW | {'loss': np.float32(2.5), 'parameters': np.int64(1000)}
+  assert [c.loss for c in cells.from_rows([row]).losses] == [2.5]
+
+
 def test_the_same_row_counts_once_and_rows_that_disagree_not_at_all():
   other = ROW | {'world': 1}
   table = cells.from_rows([ROW, ROW, other, other | {'loss': 2.1}])
@@ -84,6 +100,11 @@ def test_holes_of_the_grid_are_named():
     'N = 1,000, D = 20: no result of world 1',
     'N = 1,000, D = 5,000, reason, A = 100: no result of world 1',
   ]
+
+
+def test_a_dose_of_0_is_there_under_any_name():
+  rows = [RATE | {'world': w, 'arm': arm, 'alignment_tokens': 0} for w, arm in enumerate(('', 'a'))]
+  assert cells.missing(cells.from_rows(rows).cells) == []
 
 
 def test_levels_hold_what_differs_by_less_than_a_factor():

@@ -143,7 +143,7 @@ def test_rates_of_zero_have_an_interval_too():
     ),
     (
       {0: 0.9, 10: 0.04, 100: 0.01, 1000: 0.02},
-      'all rates are at the floor (at most 0.04): smaller doses are needed',
+      'all rates after alignment are at the floor (at most 0.04): smaller doses are needed',
     ),
     (
       {0: 1.0, 10: 0.98, 100: 0.97, 1000: 0.96},
@@ -151,11 +151,11 @@ def test_rates_of_zero_have_an_interval_too():
     ),
     (
       {0: 0.5, 10: 0.5, 100: 0.48, 1000: 0.45},
-      'from A = 0 to 1,000 the rate falls by 0.05; a curve needs a fall of 0.1',
+      'from A = 0 to 1,000 the rate falls by 0.05; a curve needs a sure fall, of 0.1 or more',
     ),
     (
       {10: 0.5, 20: 0.5, 100: 0.6, 1000: 0.75},
-      'from A = 10 to 1,000 the rate falls by -0.25; a curve needs a fall of 0.1',
+      'from A = 10 to 1,000 the rate falls by -0.25; a curve needs a sure fall, of 0.1 or more',
     ),
   ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import law_coverage as simulated
 from whyjax.errors import UserError
-from whyjax.scaling import cells, forecast, loss_law
+from whyjax.scaling import cells, forecast, laws, loss_law
 from whyjax.scaling.estimate import Estimate, Refusal
 from whyjax.scaling.forecast import Place
 from whyjax.scaling.settings import Settings
@@ -135,6 +135,31 @@ def test_a_forecast_is_kept_and_never_overwritten(tmp_path, table):
     forecast.write(made, path)
   assert path.read_bytes() == before
   assert made.seen == forecast.digest(seen[::-1]) != forecast.digest(table)
+
+
+def test_a_kept_forecast_of_other_cells_is_told(tmp_path, table):
+  rows, path = simulated.losses(0), tmp_path / 'forecast.json'
+
+  def gaps(rows, settings=SETTINGS):
+    return laws.find(cells.from_rows(rows), settings=settings, keep=path).gaps
+
+  gaps(rows[:3])
+  assert not path.exists(), 'what predicts nothing is not kept'
+  assert gaps(rows) == () and gaps(rows) == ()
+  other = [r | {'loss': 2 * r['loss']} for r in rows]
+  assert gaps(other) == ('the forecast that was kept was made from other cells than these',)
+  narrow = dataclasses.replace(SETTINGS, confidence=0.6)
+  assert gaps(rows, narrow) == ('the forecast that was kept has 95% intervals',)
+
+
+def test_a_place_is_held_out_in_all_worlds():
+  """Where one world's compute is half as much again it lies on two levels of compute."""
+  rows = simulated.losses(0)
+  for row in rows:
+    row['compute'] = row['parameters'] * row['tokens'] * (9.0 if row['world'] == 0 else 6.0)
+  seen, largest = forecast.split(cells.from_rows(rows).losses, SETTINGS)
+  assert {c.world for c in largest} == {0, 1, 2}
+  assert not {c.place for c in seen} & {c.place for c in largest}
 
 
 @pytest.mark.parametrize('text', ['', '[]', '{"findings": [{"value": 1}]}', '{}'])

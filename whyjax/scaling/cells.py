@@ -20,6 +20,7 @@ arm.
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 import dataclasses
 import math
+import numbers
 from typing import Any
 
 from whyjax.errors import UserError
@@ -84,9 +85,9 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
   left_out: dict[str, list[Cell]] = {}
   for i, row in enumerate(rows):
     cell = _cell(i, row)
-    if why := _unusable(row, cell):
+    for why in _unusable(row, cell):
       left_out.setdefault(why, []).append(cell)
-    else:
+    if cell.loss is not None or cell.rate is not None:
       found.setdefault(_key(cell), []).append(cell)
   kept = []
   for _, same in sorted(found.items()):
@@ -141,6 +142,7 @@ def _cell(i: int, row: Mapping[str, Any]) -> Cell:
   require(isinstance(row['arm'], str), 'arm', 'the name of an arm, or empty')
   for name in ('alignment_tokens', 'items'):
     require(_whole(row[name]) and row[name] >= 0, name, 'a whole number, at least 0')
+  require(row['arm'] or not row['alignment_tokens'], 'alignment_tokens', '0 without an arm')
   loss, rate, compute = (_finite(row[name]) for name in ('loss', 'rate', 'compute'))
   require(loss is None or loss > 0, 'loss', 'above 0')
   require(rate is None or 0 <= rate <= 1, 'rate', 'between 0 and 1')
@@ -159,17 +161,16 @@ def _whole(value: Any) -> bool:
 
 
 def _finite(value: Any) -> float | None:
-  return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+  return float(value) if isinstance(value, numbers.Real) and math.isfinite(value) else None
 
 
-def _unusable(row: Mapping[str, Any], cell: Cell) -> str:
-  """Why a row says nothing; '' when it does."""
+def _unusable(row: Mapping[str, Any], cell: Cell) -> list[str]:
+  """Why a row, or what it gives as loss or rate, says nothing."""
+  values = {n: row[n] for n in ('loss', 'rate') if row.get(n) is not None}
+  bad = [f'{n} is {value!r}' for n, value in values.items() if getattr(cell, n) is None]
   if cell.loss is not None or cell.rate is not None:
-    return ''
-  if row.get('why'):
-    return str(row['why'])
-  given = [n for n in ('loss', 'rate') if row.get(n) is not None]
-  return f'{given[0]} is {row[given[0]]}' if given else 'neither loss nor rate'
+    return bad
+  return [str(row['why'])] if row.get('why') else bad or ['neither loss nor rate']
 
 
 def _told(why: str, out: Sequence[Cell]) -> str:
@@ -194,7 +195,8 @@ def missing(cells: Iterable[Cell]) -> list[str]:
   cells = list(cells)
   worlds = {c.world for c in cells}
   found = []
-  for same in groups(cells, lambda c: (c.place, c.arm)).values():
+  # Without alignment tokens the arm is but a name.
+  for same in groups(cells, lambda c: (c.place, c.arm * bool(c.alignment_tokens))).values():
     for dose in levels(same, SAME_DOSE, 'alignment_tokens'):
       if lacking := sorted(worlds - {c.world for c in dose}):
         what = name(dose[0]).split(', world')[0]

@@ -102,6 +102,7 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   best = several[loss.argmin()]
   begin = np.broadcast_to(best, (len(samples) - 1, 4))
   resampled, _ = logistic.fit(x, samples[1:], weights[1:], begin, settings.reach)
+  logistic.spread_steps(resampled, x, settings.reach, np.random.default_rng(_key(groups[-1])))
   theta = np.concatenate([best[None], resampled])
   fails = _check(groups, x, best, settings)
   findings = _findings(theta, at, drawn, settings)
@@ -139,11 +140,16 @@ def _resample(groups, effective, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
   """([1 + 2 resamples, doses] rates, the same of weights)."""
   found = []
   for group, count in zip(groups, effective, strict=True):
-    # A dose of 0 is the same cells, and the same items, for every arm.
-    own = 0 if tokens(group) == 0 else sum(map(ord, group[0].arm))
-    found.append(bootstrap.rates(group, count, drawn, [*group[0].place, own, int(tokens(group))]))
+    found.append(bootstrap.rates(group, count, drawn, _key(group)))
   rates, weights = zip(*found, strict=True)
   return np.stack(rates, axis=1), np.stack(weights, axis=1)
+
+
+def _key(group: Sequence[Cell]) -> list[int]:
+  """Names the cells of one dose; a dose of 0 is the same cells, and the same items, for every
+  arm."""
+  own = 0 if tokens(group) == 0 else sum(map(ord, group[0].arm))
+  return [*group[0].place, own, int(tokens(group))]
 
 
 def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) -> str:
@@ -153,15 +159,17 @@ def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) 
     return f'{shown}; a floor, a ceiling and a slope need {FEWEST}'
   highest = max((r for r, dose in zip(rates, at, strict=True) if dose), key=lambda r: r.value)
   if highest.value < FLOOR:
-    return f'all rates are at the floor (at most {say(highest)}): smaller doses are needed'
+    most = say(highest)
+    return f'all rates after alignment are at the floor (at most {most}): smaller doses are needed'
   lowest = min(rates, key=lambda r: r.value)
   if lowest.value > 1 - FLOOR:
     return f'all rates are at the ceiling (at least {say(lowest)}): larger doses are needed'
-  fall = drawn.interval(samples[:, 0] - samples[:, -1])
+  # Equal rates of two weighted means differ by 1e-16, which would be printed.
+  fall = drawn.interval(np.round(samples[:, 0] - samples[:, -1], 12))
   least = drawn.settings.least_fall
-  if fall.value < least:
+  if fall.value < least or fall.low <= 0:
     span = f'from A = {number(at[0])} to {number(at[-1])}'
-    return f'{span} the rate falls by {say(fall)}; a curve needs a fall of {least:g}'
+    return f'{span} the rate falls by {say(fall)}; a curve needs a sure fall, of {least:g} or more'
   return ''
 
 
@@ -187,8 +195,10 @@ def _check(groups, x, best, settings: Settings) -> str:
 def _findings(theta, at, drawn: Draws, settings: Settings) -> dict[str, Finding]:
   """Each parameter with its interval, or why the doses do not bound it."""
   found: dict[str, Finding] = {}
-  for i, name in enumerate(NAMES[:2]):
+  for i, (name, end) in enumerate((('floor', 0.0), ('ceiling', 1.0))):
     found[name] = clipped(drawn.interval(theta[:, i]))
+    if found[name] == Estimate(end, end, end):  # it would pass for certainty
+      found[name] = Refusal(name, f'{end:g} in all resamples, which is as far as a share can go')
   given = [dose for dose in at if dose]
   tried = f'the doses tried (A = {number(given[0])} to {number(given[-1])})'
   log_mid = drawn.interval(theta[:, 2])

@@ -45,7 +45,8 @@ Finding = Estimate | Refusal
 
 
 def say(found: Finding, digits: int = 3) -> str:
-  """'0.34 [0.31, 0.38]', to so many significant digits; a refusal says why.
+  """'0.34 [0.31, 0.38]', to so many significant digits, or as many as tell its ends apart; of a
+  refusal, why.
 
   Raises:
     TypeError: it is neither an Estimate nor a Refusal: a number does not go without its interval.
@@ -54,6 +55,12 @@ def say(found: Finding, digits: int = 3) -> str:
     return f'not estimated ({found.why})'
   if not isinstance(found, Estimate):
     raise TypeError(f'{found!r}: only an Estimate can be printed, a number with its interval')
+  while (
+    digits < 9
+    and found.low < found.high
+    and (number(found.low, digits) == number(found.high, digits))
+  ):
+    digits += 1
   value, low, high = (number(v, digits) for v in (found.value, found.low, found.high))
   return f'{value} [{low}, {high}]'
 
@@ -101,3 +108,9 @@ def student(freedom: float, confidence: float) -> float:
 
   probability = (1 + confidence) / 2
   return float(special.stdtrit(freedom, probability) / special.ndtri(probability))
+
+
+def widening(residuals: int, freedom: int, confidence: float) -> float:
+  """How much wider than residuals of a fit noise has to be taken for an interval, where so many of
+  them are free."""
+  return float(np.sqrt(residuals / freedom)) * student(freedom, confidence)

@@ -18,7 +18,7 @@ from whyjax.errors import UserError
 from whyjax.scaling import cells as tables
 from whyjax.scaling import loss_law
 from whyjax.scaling.cells import Cell
-from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples, student
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples
 from whyjax.scaling.loss_law import AXES, SIGNS, LossLaw
 from whyjax.scaling.settings import Settings
 
@@ -37,6 +37,7 @@ class Forecast:
 
   Attributes:
     formula: of the law.
+    confidence: of the intervals.
     seen: hash of the cells that the law was fitted to.
     levels: log level of each of their worlds.
     places, findings: the predicted cells, and for each the loss, mean over those worlds, with its
@@ -44,6 +45,7 @@ class Forecast:
   """
 
   formula: str
+  confidence: float
   seen: str
   levels: Mapping[int, float]
   places: tuple[Place, ...]
@@ -86,12 +88,9 @@ def predict(law: LossLaw, places: Sequence[Place], settings: Settings) -> list[F
 
 
 def _noise(fit: loss_law.Fit, shape: tuple[int, int], settings: Settings) -> np.ndarray:
-  """How far a new cell, mean over the worlds, lies from the law: residuals, made as wide as their
-  freedom says."""
+  """How far a new cell, mean over the worlds, lies from the law: as residuals do, made wider."""
   rng = np.random.default_rng([settings.seed, 1])
-  wide = np.sqrt(len(fit.residuals) / fit.freedom) * student(fit.freedom, settings.confidence)
-  drawn = rng.choice(fit.residuals, (*shape, len(fit.levels))).mean(axis=-1)
-  return wide * fit.scatter * drawn
+  return fit.wide * rng.choice(fit.residuals, (*shape, len(fit.levels))).mean(axis=-1)
 
 
 def _too_far(law: LossLaw, place: Place, reach: float) -> str:
@@ -110,10 +109,10 @@ def _too_far(law: LossLaw, place: Place, reach: float) -> str:
 
 
 def split(cells: Sequence[Cell], settings: Settings) -> tuple[list[Cell], list[Cell]]:
-  """(the cells to fit, those of the largest levels of compute)."""
-  levels = tables.levels(cells, settings.same_compute)
-  largest = [c for level in levels[-settings.held_out :] for c in level]
-  return [c for c in cells if c not in largest], largest
+  """(the cells to fit, those of the largest levels of compute); a place is held out in whole."""
+  levels = tables.levels(places(cells), settings.same_compute)
+  largest = {p[:2] for level in levels[-settings.held_out :] for p in level}
+  return [c for c in cells if c.place not in largest], [c for c in cells if c.place in largest]
 
 
 def places(cells: Sequence[Cell]) -> list[Place]:
@@ -134,9 +133,19 @@ def forecast(seen: Sequence[Cell], wanted: Sequence[Place], settings: Settings) 
       raise UserError(f'{tables.place(place[:2])}: is in the fit; a forecast is of other cells')
   law = loss_law.fit(seen, settings)
   levels = dict(law.fit.levels) if law.fit else {}
-  return Forecast(
-    law.formula, digest(seen), levels, tuple(wanted), tuple(predict(law, wanted, settings))
-  )
+  found = tuple(predict(law, wanted, settings))
+  return Forecast(law.formula, settings.confidence, digest(seen), levels, tuple(wanted), found)
+
+
+def stale(made: Forecast, cells: Sequence[Cell], settings: Settings) -> list[str]:
+  """What a reader must know of a forecast that was kept, beside cells and settings of today."""
+  told = []
+  predicted = {p[:2] for p in made.places}
+  if digest([c for c in cells if c.place not in predicted]) != made.seen:
+    told.append('the forecast that was kept was made from other cells than these')
+  if made.confidence != settings.confidence:
+    told.append(f'the forecast that was kept has {made.confidence:.0%} intervals')
+  return told
 
 
 def digest(cells: Sequence[Cell]) -> str:

@@ -20,7 +20,7 @@ from whyjax.scaling import cells as tables
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.cells import Table
 from whyjax.scaling.dose_law import DoseLaw
-from whyjax.scaling.estimate import Finding, Refusal, number
+from whyjax.scaling.estimate import Estimate, Finding, Refusal, number
 from whyjax.scaling.forecast import Compared, Forecast, Place
 from whyjax.scaling.isoflop import IsoFlop
 from whyjax.scaling.loss_law import LossLaw
@@ -36,7 +36,7 @@ class Laws:
 
   Attributes:
     about: what the rates are of, such as a battery and a scoring.
-    gaps: cells left out, and cells that some worlds lack.
+    gaps: cells left out, cells that some worlds lack, and what to know of a forecast that was kept.
     loss: the law of all cells; the forecast has one of its own.
     doses: of every arm at every place.
     ratios, advantages: of every pair at every place.
@@ -78,7 +78,7 @@ def find(
   """
   settings = settings or Settings()
   losses, rates = table.losses, table.rates
-  made = _forecast(losses, planned, keep, settings)
+  made, stale = _forecast(losses, planned, keep, settings)
   compared = forecast.compare(made, losses)
   drawn = None
   if len({c.world for c in rates}) >= settings.least_worlds:
@@ -89,7 +89,7 @@ def find(
     about,
     settings,
     table,
-    (*table.left_out, *tables.missing(losses), *tables.missing(rates)),
+    (*table.left_out, *tables.missing(losses), *tables.missing(rates), *stale),
     loss_law.fit(losses, settings),
     isoflop.fit(losses, settings),
     made,
@@ -100,10 +100,12 @@ def find(
   )
 
 
-def _forecast(losses, planned, keep: Path | None, settings: Settings) -> Forecast:
-  """The forecast that was kept, or a new one, kept where it is wanted."""
+def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[Forecast, list[str]]:
+  """The forecast that was kept, and what to know of it; or a new one, kept where it is wanted and
+  predicts anything."""
   if keep and Path(keep).exists():
-    return forecast.read(keep)
+    made = forecast.read(keep)
+    return made, forecast.stale(made, losses, settings)
   if planned:
     wanted = list(planned)
     seen = [c for c in losses if c.place not in {p[:2] for p in wanted}]
@@ -111,9 +113,9 @@ def _forecast(losses, planned, keep: Path | None, settings: Settings) -> Forecas
     seen, largest = forecast.split(losses, settings)
     wanted = forecast.places(largest)
   made = forecast.forecast(seen, wanted, settings)
-  if keep:
+  if keep and any(isinstance(f, Estimate) for f in made.findings):
     forecast.write(made, keep)
-  return made
+  return made, []
 
 
 def _dose_laws(rates, drawn: Draws | None, settings: Settings) -> dict[tuple, DoseLaw]:

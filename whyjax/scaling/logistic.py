@@ -7,6 +7,7 @@ at all, x = -inf, is the ceiling. What is maximised is the binomial quasi-likeli
 import numpy as np
 
 STEEPNESS = (0.2, 20.0)  # searched, per factor e of tokens
+OFF_SLOPE = 0.02  # a dose where so little of the fall is done, or left, does not say where it lies
 _EDGE = 1e-6  # rates that the likelihood sees keep so far from 0 and 1
 _STEPS = 100
 
@@ -75,6 +76,23 @@ def _step(theta, x, rates, weights, damping, low, high):
   ridge = damping[:, None] * (diagonal + 1e-6) + stuck + 1e-9
   system = np.where(free, square, 0) + ridge[..., None] * np.eye(4)
   return np.linalg.solve(system, np.where(stuck, 0, gradient)[..., None])[..., 0]
+
+
+def spread_steps(theta: np.ndarray, x: np.ndarray, reach: float, rng: np.random.Generator) -> None:
+  """Where a curve of theta [batch, 4] falls between two doses and no dose lies on its slope, every
+  midpoint between them fits as well, and the fit stops at any: such rows are put as near to the one
+  dose or to the other, by chance, as the steepest curves come."""
+  doses = np.unique(x[np.isfinite(x)])
+  share = _share(theta[:, 2, None], theta[:, 3, None], doses)
+  step = ((share <= OFF_SLOPE) | (share >= 1 - OFF_SLOPE)).all(axis=1)
+  edges = np.array([doses[0] - np.log(reach), *doses, doses[-1] + np.log(reach)])
+  after = np.searchsorted(doses, theta[:, 2])
+  near = np.log(1 / OFF_SLOPE - 1) / STEEPNESS[1]
+  low, high = edges[after] + near, edges[after + 1] - near
+  ends = np.where(rng.random(len(theta)) < 0.5, low, high)
+  moved = step & (low < high)
+  theta[moved, 2] = ends[moved]
+  theta[moved, 3] = np.log(STEEPNESS[1])
 
 
 def starts(x: np.ndarray, rates: np.ndarray) -> np.ndarray:

@@ -15,8 +15,9 @@ weight and the law is fitted again: the fractional random weights of
 Xu et al. 2020, the smooth form of drawing runs with replacement, which never loses an axis of a
 small grid. To the levels E, A and B the uncertainty of the mean over worlds is added, Student's t
 over worlds. Where worlds differ in slope, and not only in level (F test), whole worlds get the
-weights instead, and intervals are stretched for their small number. Where places of the grid
-scatter around the law by more than the runs at one place, intervals are stretched by that ratio.
+weights instead. Intervals are stretched for how few worlds, or how few free residuals, they rest on
+(Student's t), and where places of the grid scatter around the law by more than the runs at one
+place, by that ratio.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,8 +74,8 @@ class Fit:
     theta: [1 + 2 axes] log E, then log level and exponent by axis, at the centre.
     samples: [resamples, 1 + 2 axes], the same, resampled, worlds as they are.
     drift: [resamples], log level of the mean over worlds, resampled.
-    residuals: [runs], log; `freedom` of them are free.
-    scatter: how much wider than residuals noise has to be taken (`misfit.Test.excess`).
+    residuals: [runs], log.
+    wide: how much wider than they are noise has to be taken (`misfit.Checked`).
     levels: of each world, log; they sum to 0.
   """
 
@@ -85,8 +86,7 @@ class Fit:
   samples: np.ndarray
   drift: np.ndarray
   residuals: np.ndarray
-  freedom: int
-  scatter: float
+  wide: float
   levels: Mapping[int, float]
 
   def log_loss(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,13 +111,16 @@ def fit(cells: Sequence[Cell], settings: Settings) -> LossLaw:
         refused[letter] = Refusal(letter, _few(axis, values[axis]))
   while axes:
     chosen, at = _at_one_budget(cells, axes)
+    chosen, apart = _linked(chosen)
     if why := too_few(chosen, axes):
       for letter in LETTERS[axes[-1]]:
         refused[letter] = Refusal(letter, why)
       axes = axes[:-1]  # the law of N alone asks for less
     else:
       law = fit_axes(chosen, tuple(axes), settings)
-      return dataclasses.replace(law, findings=law.findings | refused, notes=(*law.notes, *at))
+      return dataclasses.replace(
+        law, findings=law.findings | refused, notes=(*law.notes, *at, *apart)
+      )
   why = '; '.join(dict.fromkeys(r.why for r in refused.values()))
   return LossLaw('none', {'E': Refusal('E', why)} | refused, tuple(cells))
 
@@ -150,25 +153,31 @@ def too_few(cells: Sequence[Cell], axes: Sequence[str]) -> str:
     values = sorted({p[i] for p in places})
     if len(values) < FEWEST:
       return _few(axis, values)
-  worlds = sorted({c.world for c in cells})
-  if _apart(cells):
-    return f'worlds {", ".join(map(str, worlds))} do not all share places of the grid'
   needed = 2 + 2 * len(axes)
   if len(places) < needed:
     return f'{len(places)} cells of the grid; a law of {needed - 1} parameters needs {needed}'
   return ''
 
 
-def _apart(cells: Sequence[Cell]) -> bool:
-  """Whether no chain of shared places links all worlds: then levels of worlds can't be told from
-  the law."""
-  linked, left = set(), {c.world for c in cells}
-  reached = {min(left)} if left else set()
-  while reached:
-    left -= reached
-    linked |= {c.place for c in cells if c.world in reached}
-    reached = {c.world for c in cells if c.place in linked} & left
-  return bool(left)
+def _linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+  """The cells of the worlds that shared places link, by a chain of them, and a note on the rest: by
+  nothing can levels of those be told from the law. Of several such chains that of most cells."""
+  left = {c.world for c in cells}
+  chains = []
+  while left:
+    linked, more = set(), {min(left)}
+    while more:
+      linked |= more
+      places = {c.place for c in cells if c.world in linked}
+      more = {c.world for c in cells if c.place in places} - linked
+    chains.append([c for c in cells if c.world in linked])
+    left -= linked
+  if len(chains) < 2:
+    return list(cells), []
+  kept = max(chains, key=len)
+  apart = sorted({c.world for c in cells} - {c.world for c in kept})
+  told = f'world{"s" * (len(apart) > 1)} {", ".join(map(str, apart))}'
+  return kept, [f'{told}: no place of the grid is shared with the other worlds; left out']
 
 
 def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -> LossLaw:
@@ -191,11 +200,10 @@ def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -
     best[: data.shared],
     *_resample(data, best, checked, settings),
     checked.residuals,
-    checked.freedom,
-    checked.scatter,
+    checked.wide,
     dict(zip(worlds, huber.levels(best, data).tolist(), strict=True)),
   )
-  findings = _findings(found, names, settings)
+  findings = _findings(found, names, checked.by_world, settings)
   notes = checked.notes
   if len(worlds) == 1:
     notes += (f'one world ({worlds[0]}): intervals are over its runs, not over worlds',)
@@ -208,13 +216,14 @@ def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -
 def _resample(data, best, checked: misfit.Checked, settings: Settings):
   """(samples, drift) of a Fit: weighted fits, stretched, and the level of the mean over worlds."""
   rng = np.random.default_rng(settings.seed)
-  units, stretch = np.arange(len(data.y)), 1.0
+  units, stretch = np.arange(len(data.y)), checked.wide
   if checked.by_world:
     units, count = data.world, data.worlds
-    stretch = student(count - 1, settings.confidence) * np.sqrt((count + 1) / (count - 1))
+    over_worlds = student(count - 1, settings.confidence) * np.sqrt((count + 1) / (count - 1))
+    stretch = max(stretch, over_worlds)
   weights = rng.exponential(size=(settings.resamples, units.max() + 1))[:, units]
   found = huber.reweighted(data, best, weights)
-  samples = (best + max(stretch, checked.scatter) * (found - best))[:, : data.shared]
+  samples = (best + stretch * (found - best))[:, : data.shared]
   drift = np.zeros(settings.resamples)
   if data.worlds > 1:
     error = huber.levels(best, data).std(ddof=1) / np.sqrt(data.worlds)
@@ -222,14 +231,16 @@ def _resample(data, best, checked: misfit.Checked, settings: Settings):
   return samples, drift
 
 
-def _findings(found: Fit, names: Sequence[str], settings: Settings) -> dict[str, Finding]:
+def _findings(
+  found: Fit, names: Sequence[str], by_world: bool, settings: Settings
+) -> dict[str, Finding]:
   """An Estimate for every parameter, or for every one the reason why there is no law."""
   tails = [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2]
   ends = np.quantile(found.samples, tails, axis=0)
   ends = np.array([np.minimum(ends[0], found.theta), np.maximum(ends[1], found.theta)])
-  why = _undetermined(ends, found)
-  if why:
-    return {name: Refusal(name, why) for name in names}
+  if why := _undetermined(ends, found, by_world):
+    optimum = ['N_opt'] * (len(found.axes) == 2)
+    return {name: Refusal(name, why) for name in (*names, *optimum)}
   value = _natural(found.theta[None], np.zeros(1), found)[0]
   samples = _natural(found.samples, found.drift, found)
   estimates: dict[str, Finding] = {
@@ -254,16 +265,21 @@ def optimal_exponent(natural: np.ndarray) -> np.ndarray:
   return natural[4] / (natural[2] + natural[4])
 
 
-def _undetermined(ends: np.ndarray, found: Fit) -> str:
+def _undetermined(ends: np.ndarray, found: Fit, by_world: bool) -> str:
   """Why there is no law; '' if there is.
 
   Args:
     ends: [2, 1 + 2 axes], low and high of theta.
+    by_world: intervals are over whole worlds.
   """
   for i, axis in enumerate(found.axes):
     level, exponent, sign = ends[:, 1 + 2 * i], ends[:, 2 + 2 * i], SIGNS[axis]
     if np.exp(level[0]) < 2 * LEAST_TERM or exponent[0] <= 0:
-      return f'the loss does not clearly fall with {sign}: no interval for its exponent'
+      why = f'the loss does not clearly fall with {sign}'
+      if by_world:
+        count = len(found.levels)
+        why = f'{count} worlds are too few for how much they differ in their fall with {sign}'
+      return f'{why}: no interval for its exponent'
     if exponent[0] < 1.01 * EXPONENTS[0] or exponent[1] > 0.99 * EXPONENTS[1]:
       low, high = EXPONENTS
       return f'the cells do not bound the exponent of {sign} within {low:g} to {high:g}'

@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from whyjax.scaling import huber
+from whyjax.scaling.estimate import widening
 from whyjax.scaling.settings import Settings
 
 
@@ -20,17 +21,16 @@ class Checked:
   """How a law fits its own cells.
 
   Attributes:
-    residuals: [runs], log; `freedom` of them are free.
-    scatter: how much wider than residuals noise would have to be for places of the grid to scatter
-      around the law as they do (`Test.excess`).
+    residuals: [runs], log.
+    wide: how much wider than residuals noise has to be taken: few of them are free (`widening`),
+      and places of the grid may scatter around the law by more than runs do (`Test.excess`).
     by_world: worlds differ in slope, and not only in level.
     fails: why the law does not describe its cells; '' when it does.
     notes: what else a reader must know.
   """
 
   residuals: np.ndarray
-  freedom: int
-  scatter: float
+  wide: float
   by_world: bool
   fails: str
   notes: tuple[str, ...]
@@ -44,7 +44,7 @@ def check(
   jacobian = huber.jacobian(best, data)
   # The tests are of least squares: one step of it from Huber's optimum.
   r = residuals - jacobian @ np.linalg.lstsq(jacobian, residuals)[0]
-  scatter, fails = _lack_of_fit(data, residuals, r, jacobian, places, settings)
+  excess, fails = _lack_of_fit(data, residuals, r, jacobian, places, settings)
   slopes = f_test(r, jacobian, np.column_stack([jacobian, _slopes(data)]))
   by_world = slopes.p is not None and slopes.p < settings.check
   notes = ()
@@ -53,12 +53,12 @@ def check(
       f'worlds differ in how their loss falls, not only in its level (F test, p = {slopes.p:.1g}): '
       'intervals are over whole worlds',
     )
-  freedom = len(r) - jacobian.shape[1]
-  return Checked(residuals, freedom, scatter, by_world, fails, notes)
+  wide = excess * widening(len(r), len(r) - jacobian.shape[1], settings.confidence)
+  return Checked(residuals, wide, by_world, fails, notes)
 
 
 def _lack_of_fit(data, residuals, r, jacobian, places, settings: Settings) -> tuple[float, str]:
-  """(scatter, fails) of Checked."""
+  """(`Test.excess`, fails of Checked)."""
   codes = np.unique(places, axis=0, return_inverse=True)[1].ravel()
   of_worlds = jacobian[:, data.shared :]
   found = f_test(r, jacobian, np.column_stack([np.eye(codes.max() + 1)[codes], of_worlds]))

@@ -75,7 +75,7 @@ def _forecast(found: Laws) -> Iterator[str]:
   made = found.forecast
   if not made.places:
     return
-  yield f'Forecast of cells that were held out, by L = {made.formula}'
+  yield f'Forecast of cells that the law has not seen, by L = {made.formula}'
   compared = {c.place: c for c in found.compared}
   for place, finding in zip(made.places, made.findings, strict=True):
     line = f'  {tables.place(place[:2])}: {say(finding)}'
