@@ -183,3 +183,40 @@ def test_a_slope_over_sizes_takes_no_smaller_dose_for_the_largest():
   cut = [r for r in rows if r['parameters'] != most or r['alignment_tokens'] < 5000]
   assert isinstance(_find(rows).advantage_slopes[PAIR, None], Estimate)
   assert '2 of the 3 sizes' in _find(cut).advantage_slopes[PAIR, None].why
+
+
+def test_holes_cost_a_comparison_no_more_than_they_must():
+  """Each arm alone would be told in other worlds, and then nothing of both."""
+  told = []
+  for seed in range(10):
+    rng = np.random.default_rng(seed)
+    rows = [r for r in simulated.rates([8, seed], sizes=(1e6,), worlds=8) if rng.random() > 0.1]
+    found = _find(rows)
+    told.append(isinstance(found.ratios[0].log_ratio, Estimate))
+    assert len(found.advantages) == 5  # each dose in the worlds that have both arms there
+    assert {a.worlds for a in found.advantages} <= set(range(4, 9))
+    assert 'are not of the same worlds' not in text.text(found)
+    assert PAIR in found.slopes and (PAIR, found.ratios[0].place) in found.advantage_slopes
+  assert np.mean(told) >= 0.9
+
+
+def test_arms_that_share_no_worlds_are_told_so():
+  rows = [
+    r
+    for r in simulated.rates(0, sizes=(1e6,), worlds=8)
+    if (r['arm'] == 'why') == (r['world'] > 3) or not r['arm']
+  ]
+  found = _find(rows)
+  assert found.ratios[0].log_ratio.why == 'no dose at which both have 3 worlds'
+  assert (
+    not found.advantages
+    and '0 of the 3 doses' in found.advantage_slopes[PAIR, found.ratios[0].place].why
+  )
+
+
+def test_doses_and_worlds_that_are_left_out_are_told():
+  rows = [r for r in simulated.rates(0, sizes=(1e6,)) if r['world'] or r['alignment_tokens'] < 9e4]
+  found = _find(rows)
+  told = text.text(found)
+  assert re.search(r'rate at A = (98|99|1\d\d),\d00: left out: missing in world 0\n', told)
+  assert any('left out' in line['why'] and line['value'] is None for line in laws.records(found))

@@ -20,6 +20,7 @@ import dataclasses
 
 import numpy as np
 
+from whyjax.scaling import complete
 from whyjax.scaling.cells import Cell
 from whyjax.scaling.estimate import Estimate, of_samples, student
 from whyjax.scaling.settings import Settings
@@ -75,16 +76,17 @@ def _stretch(worlds: int, settings: Settings) -> float:
 
 
 def rates(
-  cells: Sequence[Cell], effective: np.ndarray, drawn: Draws, key: Sequence[int]
+  cells: Sequence[Cell], effective: np.ndarray, drawn: Draws
 ) -> tuple[np.ndarray, np.ndarray]:
-  """([1 + 2 resamples] rate, weight of the same shape) of cells taken together: as they are, over
+  """([1 + 2 resamples] rate, weight of the same shape) of an arm at a dose: as they are, over
   worlds, below worlds.
 
   Args:
     effective: [cells], what each counts.
-    key: names the cells: equal keys redraw equal items.
   """
-  rng = np.random.default_rng([drawn.settings.seed, *key])
+  dose = int(complete.tokens(cells))
+  arm = sum(map(ord, cells[0].arm)) * bool(dose)  # a dose of 0 is the same items for every arm
+  rng = np.random.default_rng([drawn.settings.seed, *cells[0].place, arm, dose])
   own = np.array([c.rate for c in cells])[:, None]
   items = np.array([c.items for c in cells])[:, None]
   weights = [

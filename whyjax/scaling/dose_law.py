@@ -16,8 +16,7 @@ import dataclasses
 
 import numpy as np
 
-from whyjax.scaling import bootstrap, logistic, misfit
-from whyjax.scaling import cells as tables
+from whyjax.scaling import bootstrap, complete, logistic, misfit
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.cells import Cell
 from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, say
@@ -40,6 +39,7 @@ class DoseLaw:
     samples: [1 + 2 resamples, doses] of these rates, the first as they are.
     theta: [1 + 2 resamples, 4] of `logistic.curve`, the first the estimate; None without a curve.
     fails: why the curve does not describe its own doses; '' when it does.
+    left_out: doses and worlds that would have left holes.
   """
 
   arm: str
@@ -51,20 +51,7 @@ class DoseLaw:
   samples: np.ndarray
   theta: np.ndarray | None = None
   fails: str = ''
-
-
-def doses(cells: Sequence[Cell], arm: str) -> list[list[Cell]]:
-  """The cells of an arm by dose, smallest first; those without alignment tokens, of any arm, are
-  the dose of 0."""
-  none = [c for c in cells if c.alignment_tokens == 0]
-  own = [c for c in cells if c.arm == arm and c.alignment_tokens > 0]
-  return [none] * bool(none) + tables.levels(own, tables.SAME_DOSE, 'alignment_tokens')
-
-
-def tokens(group: Sequence[Cell]) -> float:
-  """The dose of a group of cells; 0 for none."""
-  counts = np.array([c.alignment_tokens for c in group], float)
-  return 0.0 if counts.min() == 0 else float(np.exp(np.log(counts).mean()))
+  left_out: tuple[Refusal, ...] = ()
 
 
 def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings) -> DoseLaw:
@@ -75,26 +62,27 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
     drawn: weights of their replicas; None where there are too few worlds for any.
   """
   place = cells[0].place
-  worlds = {c.world for c in cells if c.arm == arm}
-  cells = [c for c in cells if c.world in worlds]
-  groups = doses(sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica)), arm)
-  shared = _shared(groups, settings.least_worlds)
-  groups = shared or groups
-  worlds = max(({c.world for c in g} for g in groups), key=len)
-  at = tuple(tokens(g) for g in groups)
-  if drawn is None or not shared:
+  aligned = {c.world for c in cells if c.arm == arm}
+  cells = [c for c in cells if c.world in aligned]
+  kept, left_out = complete.table(cells, [arm], settings.least_worlds)
+  if drawn is None or not kept:
+    groups = complete.doses(cells, [arm])
+    worlds = sorted(max((complete.worlds(g) for g in groups), key=len))
     why = (
       f'{len(worlds)} world{"s" * (len(worlds) != 1)}; an interval over worlds needs at least '
       f'{settings.least_worlds}'
     )
+    at = tuple(complete.tokens(g) for g in groups)
     rates = tuple(Refusal(_rate_at(t), why) for t in at)
-    return DoseLaw(arm, place, tuple(sorted(worlds)), _all(why), at, rates, np.empty((0, len(at))))
+    return DoseLaw(arm, place, tuple(worlds), _all(why), at, rates, np.empty((0, len(at))))
+  groups = complete.doses(kept, [arm])
+  worlds = tuple(sorted(complete.worlds(groups[0])))
+  at = tuple(complete.tokens(g) for g in groups)
   drawn = drawn.among(len(worlds))
-  effective = bootstrap.effective_items(groups)
-  samples, weights = _resample(groups, effective, drawn)
+  samples, weights = _resample(groups, drawn)
   rates = tuple(clipped(drawn.interval(s)) for s in samples.T)
   if why := _no_curve(at, rates, samples, drawn):
-    return DoseLaw(arm, place, tuple(sorted(worlds)), _all(why), at, rates, samples)
+    return DoseLaw(arm, place, worlds, _all(why), at, rates, samples, left_out=left_out)
   x = np.log(np.array(at), where=np.array(at) > 0, out=np.full(len(at), -np.inf))
   begin = logistic.starts(x, samples[0])
   as_is = [np.broadcast_to(own[0], (len(begin), len(at))) for own in (samples, weights)]
@@ -102,25 +90,13 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   best = several[loss.argmin()]
   begin = np.broadcast_to(best, (len(samples) - 1, 4))
   resampled, _ = logistic.fit(x, samples[1:], weights[1:], begin, settings.reach)
-  logistic.spread_steps(resampled, x, settings.reach, np.random.default_rng(_key(groups[-1])))
+  own = [settings.seed, *place, sum(map(ord, arm))]  # what two arms do not know is not the same
+  stretch = np.repeat([drawn.stretch, 1.0], settings.resamples)
+  logistic.spread_steps(resampled, x, settings.reach, best, stretch, own)
   theta = np.concatenate([best[None], resampled])
   fails = _check(groups, x, best, settings)
   findings = _findings(theta, at, drawn, settings)
-  return DoseLaw(arm, place, tuple(sorted(worlds)), findings, at, rates, samples, theta, fails)
-
-
-def _shared(groups: Sequence[Sequence[Cell]], least: int) -> list[list[Cell]]:
-  """The doses in the worlds that have all of them: a mean over other worlds is another mean. Doses
-  that would cost more cells of the rest than they have are left out, and so are all where fewer
-  than `least` worlds remain."""
-  own = [{c.world for c in group} for group in groups]
-  ranked = sorted(range(len(groups)), key=lambda i: -len(own[i]))
-  kept, worlds = [], set()
-  for count in range(1, len(groups) + 1):
-    common = set.intersection(*(own[i] for i in ranked[:count]))
-    if len(common) >= least and count * len(common) >= len(kept) * len(worlds):
-      kept, worlds = ranked[:count], common
-  return [[c for c in groups[i] if c.world in worlds] for i in sorted(kept)]
+  return DoseLaw(arm, place, worlds, findings, at, rates, samples, theta, fails, left_out)
 
 
 def _rate_at(dose: float) -> str:
@@ -136,20 +112,12 @@ def clipped(found: Estimate) -> Estimate:
   return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
-def _resample(groups, effective, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
+def _resample(groups, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
   """([1 + 2 resamples, doses] rates, the same of weights)."""
-  found = []
-  for group, count in zip(groups, effective, strict=True):
-    found.append(bootstrap.rates(group, count, drawn, _key(group)))
+  effective = bootstrap.effective_items(groups)
+  found = [bootstrap.rates(g, own, drawn) for g, own in zip(groups, effective, strict=True)]
   rates, weights = zip(*found, strict=True)
   return np.stack(rates, axis=1), np.stack(weights, axis=1)
-
-
-def _key(group: Sequence[Cell]) -> list[int]:
-  """Names the cells of one dose; a dose of 0 is the same cells, and the same items, for every
-  arm."""
-  own = 0 if tokens(group) == 0 else sum(map(ord, group[0].arm))
-  return [*group[0].place, own, int(tokens(group))]
 
 
 def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) -> str:

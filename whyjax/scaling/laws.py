@@ -15,7 +15,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from whyjax.scaling import bootstrap, dose_law, forecast, isoflop, loss_law, ratio
+from whyjax.scaling import bootstrap, complete, dose_law, forecast, isoflop, loss_law, ratio
 from whyjax.scaling import cells as tables
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.cells import Table
@@ -133,14 +133,18 @@ def _dose_law(cells, arm: str, drawn: Draws | None, settings: Settings) -> DoseL
   return dose_law.fit(usable, arm, drawn, settings)
 
 
-def _compared(pair: Pair, place, rates, doses, drawn, settings: Settings) -> list[DoseLaw]:
-  """The laws of both arms at a place, in the worlds that both were run in."""
-  laws = [doses[place, arm] for arm in pair]
-  common = set(laws[0].worlds) & set(laws[1].worlds)
-  if len(common) == len(laws[0].worlds) == len(laws[1].worlds) or not common:
-    return laws
-  cells = [c for c in rates if c.place == place and c.world in common]
-  return [_dose_law(cells, arm, drawn, settings) for arm in pair]
+def _pair(pair: Pair, own, drawn: Draws, settings: Settings) -> tuple[Ratio, list[Advantage]]:
+  """(the ratio at a place, advantages in the same worlds at every dose), of the cells that are
+  there in the worlds of both arms."""
+  kept, left_out = complete.table(own, pair, settings.least_worlds)
+  if not set(pair) <= {c.arm for c in kept}:
+    why = f'no dose at which both have {settings.least_worlds} worlds'
+    refusal = Refusal(f'{" / ".join(pair)}, {tables.place(own[0].place)}', why)
+    return Ratio(own[0].place, *pair, 0, refusal), []
+  laws = [
+    dataclasses.replace(_dose_law(kept, arm, drawn, settings), left_out=left_out) for arm in pair
+  ]
+  return ratio.ratio(*laws, drawn, settings), ratio.advantages(kept, pair, drawn, settings)
 
 
 def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: Settings):
@@ -149,22 +153,21 @@ def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: S
   for pair in pairs:
     title = ' / '.join(pair)
     own, largest = [], []
-    for place in sorted({place for place, _ in doses}):
+    for place, cells in tables.groups(rates, lambda c: c.place).items():
       absent = [arm for arm in pair if (place, arm) not in doses]
       if absent or drawn is None:
         why = f'no rates of {" and ".join(absent)}'
         if not absent:
           why = doses[place, pair[0]].findings['midpoint'].why
-        refusal = Refusal(f'{title}, {tables.place(place)}', why)
-        own.append(Ratio(place, *pair, 0, refusal))
+        own.append(Ratio(place, *pair, 0, Refusal(f'{title}, {tables.place(place)}', why)))
         continue
-      laws = _compared(pair, place, rates, doses, drawn, settings)
-      own.append(ratio.ratio(*laws, drawn, settings))
-      if better := ratio.advantages(*laws, drawn):
+      found, alike = _pair(pair, cells, drawn, settings)
+      own.append(found)
+      what = f'advantage of {title}, {tables.place(place)}'
+      advantage_slopes[pair, place] = ratio.by_dose(alike, what, drawn)
+      if better := ratio.advantages(cells, pair, drawn, settings):
         advantages += better
         largest.append(better[-1])
-        what = f'advantage of {title}, {tables.place(place)}'
-        advantage_slopes[pair, place] = ratio.by_dose(better, what, drawn)
     ratios += own
     slopes[pair] = ratio.by_size(
       [r for r in own if r.samples is not None], f'log10 ratio of {title}', drawn
@@ -198,6 +201,8 @@ def records(found: Laws) -> list[dict[str, Any]]:
       add('dose', f'{at}: {name}', finding)
     for dose, finding in zip(law.doses, law.rates, strict=True):
       add('dose', f'{at}: rate at A = {number(dose)}', finding)
+    for refusal in law.left_out:
+      add('dose', f'{at}: {refusal.what}', refusal)
   for r in found.ratios:
     add('ratio', f'log10 {r.treatment} / {r.control}, {tables.place(r.place)}', r.log_ratio)
   for pair, finding in found.slopes.items():

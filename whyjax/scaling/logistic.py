@@ -4,6 +4,8 @@ rate(x) = floor + (ceiling - floor) / (1 + exp(steepness (x - midpoint))), x = l
 at all, x = -inf, is the ceiling. What is maximised is the binomial quasi-likelihood.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 STEEPNESS = (0.2, 20.0)  # searched, per factor e of tokens
@@ -78,10 +80,22 @@ def _step(theta, x, rates, weights, damping, low, high):
   return np.linalg.solve(system, np.where(stuck, 0, gradient)[..., None])[..., 0]
 
 
-def spread_steps(theta: np.ndarray, x: np.ndarray, reach: float, rng: np.random.Generator) -> None:
+def spread_steps(
+  theta: np.ndarray,
+  x: np.ndarray,
+  reach: float,
+  best: np.ndarray,
+  stretch: np.ndarray,
+  seed: Sequence[int],
+) -> None:
   """Where a curve of theta [batch, 4] falls between two doses and no dose lies on its slope, every
   midpoint between them fits as well, and the fit stops at any: such rows are put as near to the one
-  dose or to the other, by chance, as the steepest curves come."""
+  dose or to the other, by chance, as the steepest curves come.
+
+  Args:
+    best: [4], and
+    stretch: [batch], by which distances from it will grow.
+  """
   doses = np.unique(x[np.isfinite(x)])
   share = _share(theta[:, 2, None], theta[:, 3, None], doses)
   step = ((share <= OFF_SLOPE) | (share >= 1 - OFF_SLOPE)).all(axis=1)
@@ -89,9 +103,9 @@ def spread_steps(theta: np.ndarray, x: np.ndarray, reach: float, rng: np.random.
   after = np.searchsorted(doses, theta[:, 2])
   near = np.log(1 / OFF_SLOPE - 1) / STEEPNESS[1]
   low, high = edges[after] + near, edges[after + 1] - near
-  ends = np.where(rng.random(len(theta)) < 0.5, low, high)
+  ends = np.where(np.random.default_rng(seed).random(len(theta)) < 0.5, low, high)
   moved = step & (low < high)
-  theta[moved, 2] = ends[moved]
+  theta[moved, 2] = (best[2] + (ends - best[2]) / stretch)[moved]
   theta[moved, 3] = np.log(STEEPNESS[1])
 
 

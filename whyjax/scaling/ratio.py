@@ -22,9 +22,10 @@ import dataclasses
 
 import numpy as np
 
+from whyjax.scaling import bootstrap, complete, logistic
 from whyjax.scaling import cells as tables
-from whyjax.scaling import logistic
 from whyjax.scaling.bootstrap import Draws
+from whyjax.scaling.cells import Cell
 from whyjax.scaling.dose_law import DoseLaw, clipped
 from whyjax.scaling.estimate import Estimate, Finding, Refusal, factor, number, say
 from whyjax.scaling.settings import Settings
@@ -82,7 +83,8 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
     return refused('the arms are not of the same worlds')
   for law in (control, treatment):
     if law.theta is None:
-      return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}')
+      left_out = ''.join(f'; {told}' for told in law.left_out)
+      return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}{left_out}')
     if law.fails:
       return refused(f'{law.arm}: {law.fails}')
   drawn = drawn.among(worlds)
@@ -180,22 +182,30 @@ def _slope(x: np.ndarray, found: Sequence[Ratio | Advantage], drawn: Draws) -> E
   return drawn.among(min(f.worlds for f in found)).interval(x @ samples / (x @ x))
 
 
-def advantages(treatment: DoseLaw, control: DoseLaw, drawn: Draws) -> list[Advantage]:
-  """Treatment less control at every dose that both have, smallest first; in the same worlds."""
+def advantages(
+  cells: Sequence[Cell], pair: tuple[str, str], drawn: Draws, settings: Settings
+) -> list[Advantage]:
+  """Treatment less control at every dose that enough worlds have of both, in those worlds; smallest
+  dose first.
+
+  Args:
+    cells: of one place, with rates.
+  """
+  cells = sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica))
+  counts: dict[Cell, float] = {}
+  for arm in pair:
+    groups = complete.doses(cells, [arm])
+    for group, own in zip(groups, bootstrap.effective_items(groups), strict=True):
+      counts |= dict(zip(group, own.tolist(), strict=True))
   found = []
-  if not len(treatment.samples) or treatment.worlds != control.worlds:
-    return found
-  worlds = len(control.worlds)
-  drawn = drawn.among(worlds)
-  for i, dose in enumerate(treatment.doses):
-    for j, other in enumerate(control.doses):
-      near = dose and other and max(dose / other, other / dose) <= tables.SAME_DOSE
-      if near:
-        # Equal rates of two weighted means differ by 1e-16, which would be printed.
-        samples = np.round(treatment.samples[:, i] - control.samples[:, j], 12)
-        pair = treatment.arm, control.arm
-        found.append(
-          Advantage(treatment.place, *pair, dose, worlds, drawn.interval(samples), samples)
-        )
-        break
+  for group in complete.doses(cells, pair):
+    worlds = complete.worlds(group)
+    sides = [[c for c in group if c.arm == arm and c.world in worlds] for arm in pair]
+    if complete.tokens(group) and all(sides) and len(worlds) >= settings.least_worlds:
+      rates = [bootstrap.rates(s, np.array([counts[c] for c in s]), drawn)[0] for s in sides]
+      # Equal rates of two weighted means differ by 1e-16, which would be printed.
+      samples = np.round(rates[0] - rates[1], 12)
+      difference = drawn.among(len(worlds)).interval(samples)
+      dose = complete.tokens(sides[0])
+      found.append(Advantage(group[0].place, *pair, dose, len(worlds), difference, samples))
   return found

@@ -104,6 +104,8 @@ def _doses(found: Laws) -> Iterator[str]:
         yield f'    {name} = {say(finding)}'
     if law.fails:
       yield f'    No prediction: {law.fails}.'
+    for left_out in law.left_out:
+      yield f'    {left_out}'
 
 
 def _ratios(found: Laws) -> Iterator[str]:
