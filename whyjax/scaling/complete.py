@@ -1,8 +1,8 @@
 """Which doses and worlds of a place make a table without holes.
 
 A mean over other worlds is another mean: a curve, and a comparison of two arms, is of the same
-worlds at every dose. Where cells are missing, doses and worlds are left out, as few cells with them
-as a greedy search finds, and told.
+worlds at every dose. Where cells are missing, doses and worlds are left out, and told: as few cells
+with them as a greedy search finds, and no dose that a curve needs.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ import numpy as np
 from whyjax.scaling import cells as tables
 from whyjax.scaling.cells import Cell
 from whyjax.scaling.estimate import Refusal, number
+
+FEWEST = 4  # doses that a curve of four parameters needs
 
 
 def doses(cells: Sequence[Cell], arms: Sequence[str]) -> list[list[Cell]]:
@@ -84,13 +86,13 @@ def _named(worlds: set[int]) -> str:
 def _most(
   own: Sequence[set[int]], weights: Sequence[int], least: int
 ) -> tuple[list[int], set[int]]:
-  """(doses, the worlds that have them all) with the most cells: from each dose on, the next is that
-  which costs the fewest worlds."""
-  best, found = (0, 0), ([], set())
+  """(doses, the worlds that have them all) with the most cells, of those with doses enough if there
+  are any: from each dose on, the next is that which costs the fewest worlds."""
+  best, found = (False, 0, 0), ([], set())
   for first in range(len(own)):
     kept, common = [first], own[first]
     while len(common) >= least:
-      size = sum(weights[i] for i in kept) * len(common), len(kept)
+      size = len(kept) >= FEWEST, sum(weights[i] for i in kept) * len(common), len(kept)
       if size > best:
         best, found = size, (sorted(kept), common)
       rest = [i for i in range(len(own)) if i not in kept]

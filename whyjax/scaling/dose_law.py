@@ -23,7 +23,6 @@ from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, say
 from whyjax.scaling.settings import Settings
 
 NAMES = ('floor', 'ceiling', 'midpoint', 'steepness')
-FEWEST = 4  # doses that four parameters need
 FLOOR = 0.05  # rates that all lie so near to 0 or 1 are at the floor or ceiling
 
 
@@ -122,9 +121,9 @@ def _resample(groups, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
 
 def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) -> str:
   """Why these doses have no curve; '' when they have one."""
-  if len(at) < FEWEST:
+  if len(at) < complete.FEWEST:
     shown = f'{len(at)} dose{"s" * (len(at) != 1)} (A = {", ".join(map(number, at))})'
-    return f'{shown}; a floor, a ceiling and a slope need {FEWEST}'
+    return f'{shown}; a floor, a ceiling and a slope need {complete.FEWEST}'
   highest = max((r for r, dose in zip(rates, at, strict=True) if dose), key=lambda r: r.value)
   if highest.value < FLOOR:
     most = say(highest)
