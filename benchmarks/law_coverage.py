@@ -73,14 +73,17 @@ def losses(
 
 
 def isoflop_places(
-  law: Mapping[str, float] = LAW, computes: Sequence[float] = (1e13, 1e14, 1e15, 1e16)
+  law: Mapping[str, float] = LAW,
+  computes: Sequence[float] = (1e13, 1e14, 1e15, 1e16),
+  sizes: int = 5,
 ) -> list[tuple[float, float]]:
-  """Five sizes at each compute, a factor of about 3 apart, with the best one off their middle."""
+  """Sizes at each compute, a factor of about 3 apart, with the best one off their middle."""
   scale = (law['a'] * law['A'] / (law['b'] * law['B'])) ** (1 / (law['a'] + law['b']))
   found = []
   for compute in computes:
     best = scale * (compute / 6) ** optimum(law)
-    found += [(n, compute / 6 / n) for n in 1.3 * best * 10.0 ** np.arange(-1, 1.5, 0.5)]
+    steps = np.arange(sizes) - (sizes - 1) / 2
+    found += [(n, compute / 6 / n) for n in 1.3 * best * 10.0 ** (steps / 2)]
   return found
 
 
@@ -94,6 +97,7 @@ def rates(
   spread: tuple[float, float, float] = (0.5, 0.3, 0.1),
   shift: float = SHIFT,
   slope: float = SLOPE,
+  steepness: float = CURVE['steepness'],
 ) -> list[Row]:
   """Rows of two arms, `what` and `why`, at five doses each and none.
 
@@ -112,7 +116,7 @@ def rates(
     for index, dose in itertools.product(range(seeds), (0.0, *DOSES)):
       if dose == 0 and arm:
         continue  # no alignment at all is the same model for all arms
-      share = 1 / (1 + (dose / np.exp(middle)) ** CURVE['steepness'])
+      share = 1 / (1 + (dose / np.exp(middle)) ** steepness)
       rate = CURVE['floor'] + (CURVE['ceiling'] - CURVE['floor']) * share
       name = ('what', 'why')[arm] if dose else ''
       cell = {'parameters': round(n), 'tokens': 10**6, 'world': world, 'seed': index, 'arm': name}
@@ -209,17 +213,29 @@ def _studies(count: int, settings: Settings) -> Iterator[tuple[str, Iterator[Tol
       f'grid of 4 x 4, {_of(worlds)}',
       each(lambda i, d=design: of_losses(losses(i, **d), LAW, settings)),
     )
-  for worlds in (1, 3):
-    design = {'worlds': worlds, 'places': isoflop_places()}
+  small = list(itertools.product(SIZES[[0, 1, 3]], BUDGETS[[0, 1, 3]]))
+  for name, places in (('grid of 3 x 3', small), ('six places', [*small[:5], small[6]])):
+    design = {'worlds': 1, 'spread': 0.0, 'places': places}
     yield (
-      f'isoFLOP, 4 levels of 5, {_of(worlds)}',
+      f'{name}, 1 world',
+      each(lambda i, d=design: of_losses(losses(i, **d), LAW, settings)),
+    )
+  for worlds, sizes in ((1, 5), (3, 5), (3, 4), (6, 4)):
+    design = {'worlds': worlds, 'places': isoflop_places(sizes=sizes)}
+    yield (
+      f'isoFLOP, 4 levels of {sizes}, {_of(worlds)}',
       each(lambda i, d=design: of_isoflops(losses(i, **d), LAW, settings)),
     )
-  yield 'grid of 4 x 4, 3 worlds', each(lambda i: of_forecasts(losses(i), settings))
-  for worlds, seeds in ((3, 1), (4, 1), (4, 2), (8, 1)):
-    design = {'worlds': worlds, 'seeds': seeds}
+  for name, places in (('4 x 4', None), ('3 x 3', small)):
+    design = {'places': places}
     yield (
-      f'2 arms, 3 sizes, 6 doses, {worlds} worlds x {seeds}',
+      f'grid of {name}, 3 worlds',
+      each(lambda i, d=design: of_forecasts(losses(i, **d), settings)),
+    )
+  for worlds, seeds, steep in ((3, 1, 1.5), (4, 1, 1.5), (4, 2, 1.5), (8, 1, 1.5), (4, 1, 8.0)):
+    design = {'worlds': worlds, 'seeds': seeds, 'steepness': steep}
+    yield (
+      f'2 arms, 3 sizes, 6 doses, {worlds} worlds x {seeds}, steepness {steep:g}',
       each(lambda i, d=design: of_rates(rates(i, **d), SHIFT, SLOPE, settings)),
     )
   places = [(r['parameters'], r['tokens']) for r in chinchilla()]

@@ -62,7 +62,7 @@ def test_rows_without_a_result_are_left_out_with_their_reason():
 
 
 def test_a_loss_that_is_none_does_not_take_the_rate_with_it():
-  bad = [{'loss': math.nan, 'world': 1}, {'loss': '2.5', 'world': 2}]
+  bad = [{'loss': np.float64('nan'), 'world': 1}, {'loss': '2.5', 'world': 2}]
   table = cells.from_rows([ROW, *(ROW | {'rate': 0.5, 'items': 10} | change for change in bad)])
   assert [c.world for c in table.losses] == [0] and [c.world for c in table.rates] == [1, 2]
   assert [why.split(':')[0] for why in table.left_out] == [

@@ -206,6 +206,7 @@ def test_arms_that_share_no_worlds_are_told_so():
     for r in simulated.rates(0, sizes=(1e6,), worlds=8)
     if (r['arm'] == 'why') == (r['world'] > 3) or not r['arm']
   ]
+  rows += [r | {'arm': 'why', 'world': 0} for r in rows if not r['arm']][:1]  # a dose of 0 is none
   found = _find(rows)
   assert found.ratios[0].log_ratio.why == 'no dose at which both have 3 worlds'
   assert (

@@ -167,7 +167,8 @@ def _finite(value: Any) -> float | None:
 def _unusable(row: Mapping[str, Any], cell: Cell) -> list[str]:
   """Why a row, or what it gives as loss or rate, says nothing."""
   values = {n: row[n] for n in ('loss', 'rate') if row.get(n) is not None}
-  bad = [f'{n} is {value!r}' for n, value in values.items() if getattr(cell, n) is None]
+  shown = {n: v if isinstance(v, numbers.Real) else repr(v) for n, v in values.items()}
+  bad = [f'{n} is {value}' for n, value in shown.items() if getattr(cell, n) is None]
   if cell.loss is not None or cell.rate is not None:
     return bad
   return [str(row['why'])] if row.get('why') else bad or ['neither loss nor rate']
