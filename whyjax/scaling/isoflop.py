@@ -13,7 +13,9 @@ A parabola only approximates the curve, and where sizes lie far from its minimum
 sizes over a factor of 100 the 95% intervals of parabolas held the true N_opt in 25% to 90% of
 simulated grids, and with four sizes over a factor of 30 in 48% to 86%, less the more worlds there
 were; those of cubics in 95%. So a level gets a cubic term too, unless it has four sizes within a
-factor of 10. Noise is then told by other worlds, or by a fifth size.
+factor of 10. Noise is then told by other worlds, or by a fifth size. And as a cubic through four
+sizes leaves nothing to test it by, an interval there holds that of the parabola as well: where the
+losses follow neither, the two disagree.
 
 Intervals: residuals of all levels together are drawn with replacement, as wide as Student's t says
 for what is left free, wider where places of the grid scatter around the curves by more than runs at
@@ -105,21 +107,43 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   if not usable:
     why = f'no level of compute (within {settings.same_compute:g} times) has {SIZES} sizes'
     return IsoFlop(tuple(levels), Refusal(EXPONENT, why if cells else 'no cell has a loss'))
-  found = _curves(usable, cells, settings.same_compute)
-  samples = _resample(found, settings)
-  if samples is None:
-    why = (
-      f'{len(found.runs)} runs leave nothing free to tell noise by; a fifth size or another world '
-      'is needed'
-    )
+  with_cubics = [not _narrow(_sizes(g)) for g in usable]
+  fewer = [len(_sizes(g)) > SIZES for g in usable]
+  answers = [_minima(usable, with_cubics, cells, settings)]
+  if fewer != with_cubics:
+    answers.append(_minima(usable, fewer, cells, settings))
+  if not answers[0]:
+    why = 'nothing is left free to tell noise by; a fifth size or another world is needed'
     levels += [_bare(g, why) for g in usable]
     return IsoFlop(_ascending(levels), Refusal(EXPONENT, why))
-  minima = []
-  for i, group in enumerate(usable):
-    level, drawn = _level(found, samples, i, group, settings)
-    levels.append(level)
-    minima.append((level, drawn))
-  return IsoFlop(_ascending(levels), _exponent(minima, settings))
+  best = [_both([level.best for level, _ in own]) for own in zip(*answers, strict=True)]
+  stands = [isinstance(b, Estimate) for b in best]
+  exponents = [_exponent(list(itertools.compress(own, stands)), settings) for own in answers]
+  levels += [
+    dataclasses.replace(level, best=b) for (level, _), b in zip(answers[0], best, strict=True)
+  ]
+  return IsoFlop(_ascending(levels), _both(exponents))
+
+
+def _minima(
+  groups: Sequence[Sequence[Cell]], cubic: Sequence[bool], cells, settings: Settings
+) -> list[tuple[Level, np.ndarray]]:
+  """Each level, with log N of its minimum in each resample; none where nothing is left free."""
+  found = _curves(groups, cubic, cells, settings.same_compute)
+  samples = _resample(found, settings)
+  if samples is None:
+    return []
+  return [_level(found, samples, i, group, settings) for i, group in enumerate(groups)]
+
+
+def _both(findings: Sequence[Finding]) -> Finding:
+  """What a cubic and a parabola say together: the value of the first, and all of both intervals; a
+  refusal of either."""
+  for finding in findings:
+    if isinstance(finding, Refusal):
+      return finding
+  lows, highs = zip(*((f.low, f.high) for f in findings), strict=True)
+  return Estimate(findings[0].value, min(lows), max(highs))
 
 
 def _ascending(levels: Sequence[Level]) -> tuple[Level, ...]:
@@ -155,7 +179,9 @@ def _bare(group: Sequence[Cell], why: str) -> Level:
   return Level(_compute(group), Refusal(_title(group), why), tuple(by_size), tuple(losses))
 
 
-def _curves(groups: Sequence[Sequence[Cell]], cells: Sequence[Cell], factor: float) -> _Curves:
+def _curves(
+  groups: Sequence[Sequence[Cell]], cubic: Sequence[bool], cells: Sequence[Cell], factor: float
+) -> _Curves:
   runs = [c for group in groups for c in group]
   level = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
   computes = np.array([_compute(g) for g in groups])[level]
@@ -165,7 +191,7 @@ def _curves(groups: Sequence[Sequence[Cell]], cells: Sequence[Cell], factor: flo
   worlds = sorted({c.world for c in runs})
   own = np.eye(len(worlds))[[worlds.index(c.world) for c in runs]]
 
-  terms = [3 if _narrow(_sizes(g)) else 4 for g in groups]
+  terms = [3 + more for more in cubic]
   ends = np.cumsum([0, *terms])
   of_level = [slice(*pair) for pair in itertools.pairwise(ends)]
   curves = np.zeros((len(runs), ends[-1]))
@@ -265,9 +291,8 @@ def _minimum(
   return minima, between & (lowest <= np.minimum(low, high))
 
 
-def _exponent(minima: Sequence[tuple[Level, np.ndarray]], settings: Settings) -> Finding:
+def _exponent(standing: Sequence[tuple[Level, np.ndarray]], settings: Settings) -> Finding:
   """g from the levels that stand; nearer ones count more, by the variance of their minimum."""
-  standing = [(l, drawn) for l, drawn in minima if isinstance(l.best, Estimate)]
   if len(standing) < LEVELS:
     return Refusal(
       EXPONENT,
