@@ -114,6 +114,30 @@ def test_differences_and_ratios_are_drawn_with_their_intervals(found):
   assert _ends(*powers) <= _bars(ax)
 
 
+def test_a_smaller_dose_is_not_drawn_as_the_largest():
+  rows = [
+    row for row in simulated.rates(0) if row['parameters'] != 10**6 or row['alignment_tokens'] < 5e4
+  ]
+  holed = laws.find(cells.from_rows(rows), [('why', 'what')], SETTINGS)
+  assert [len(_bars(panel)) > 0 for panel in law_arms.misalignment(holed).axes] == [
+    True,
+    False,
+    True,
+  ]
+  by_size, _ = law_arms.advantage(holed).axes
+  assert len(_bars(by_size)) == 2
+
+
+def test_an_axis_of_less_than_two_decades_has_labels(found):
+  for figure in (law_losses.loss(found), law_arms.ratio(found), law_losses.isoflop(found)):
+    for ax in figure.axes:
+      figure.canvas.draw()
+      low, high = ax.get_xlim()
+      at = ax.get_xticks()
+      assert sum((low <= at) & (at <= high)) >= 2
+      assert all(t.get_text() for t in ax.get_xticklabels())
+
+
 def test_lines_join_places_of_one_budget():
   rows = [
     row | {'tokens': round(1e12 / row['parameters'] / c), 'compute': 6e12 / c}

@@ -24,6 +24,7 @@ def misalignment(found: Laws, theme: Theme = LIGHT) -> Figure:
   """Misaligned share at the largest dose against compute of pretraining: a size a panel, an arm a
   line."""
   at = {c.place: c.compute for c in found.table.rates}
+  top = max(dose for law in found.doses for dose in law.doses)
   sizes = sorted({law.place[0] for law in found.doses})
   figure, axes = _panels(len(sizes), 2.4, theme)
   styles = figures.arm_styles((law.arm for law in found.doses), theme)
@@ -32,7 +33,9 @@ def misalignment(found: Laws, theme: Theme = LIGHT) -> Figure:
       own = [
         law
         for law in found.doses
-        if (law.place[0], law.arm) == (size, arm) and isinstance(law.rates[-1], Estimate)
+        if (law.place[0], law.arm) == (size, arm)
+        and isinstance(law.rates[-1], Estimate)
+        and top <= tables.SAME_DOSE * law.doses[-1]  # a smaller one is no largest dose
       ]
       own.sort(key=lambda law: at[law.place])
       shift = law_style.beside(j, len(styles), 0.06)
@@ -118,10 +121,16 @@ def advantage(found: Laws, theme: Theme = LIGHT) -> Figure:
   for (left, right), pair in zip(grid, pairs, strict=True):
     own = [a for a in found.advantages if (a.treatment, a.control) == pair]
     places = {a.place for a in own}
-    full = {p: max((a for a in own if a.place == p), key=lambda a: a.dose) for p in places}
+    top = max(a.dose for a in own)
+    full = {a.place: a for a in own if top <= tables.SAME_DOSE * a.dose}
     longest = sorted(max(p for p in places if p[0] == size) for size in {p[0] for p in places})
     budgets = _budgets(found, places)
-    _lines(left, {n: [full[p] for p in b] for n, b in budgets.items()}, lambda a: a.place[0], theme)
+    _lines(
+      left,
+      {n: [full[p] for p in b if p in full] for n, b in budgets.items()},
+      lambda a: a.place[0],
+      theme,
+    )
     by_size = {f'N = {law_style.count(p[0])}': [a for a in own if a.place == p] for p in longest}
     _lines(right, by_size, lambda a: a.dose, theme)
     law_style.log_x(left, 'N, parameters', theme)
@@ -167,8 +176,10 @@ def ratio(found: Laws, theme: Theme = LIGHT) -> Figure:
   for i, pair in enumerate(pairs):
     look = figures.style(i, theme)
     own = [r for r in found.ratios if (r.treatment, r.control) == pair and r.samples is not None]
-    shift = law_style.beside(i, len(pairs), 0.07)
-    law_style.points(ax, [(r.place[0] * shift, _power(r.log_ratio)) for r in own], look)
+    for group in tables.groups(own, lambda r: r.place[0]).values():  # budgets of one size
+      for j, r in enumerate(group):
+        shift = law_style.beside(i, len(pairs), 0.07) * law_style.beside(j, len(group), 0.02)
+        law_style.points(ax, [(r.place[0] * shift, _power(r.log_ratio))], look)
     slope, label = found.slopes[pair], ' / '.join(pair)
     if isinstance(slope, Estimate):
       _slope_line(ax, own, found, look[0])

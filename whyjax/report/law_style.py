@@ -63,12 +63,16 @@ def beside(i: int, of: int, step: float = 0.05) -> float:
 
 
 def log_x(ax: Axes, label: str, theme: Theme) -> None:
-  """A logarithmic horizontal axis of counts or of compute."""
+  """A logarithmic horizontal axis of counts or of compute; call it when all is drawn."""
   ax.set_xscale('log')
   ax.set_xlabel(label, color=theme.faint, fontsize=9)
+  low, high = ax.get_xlim()
+  if high < 100 * low:  # powers of 10 alone would leave it without labels
+    subs = (1.0, 2.0, 5.0) if high > 10 * low else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    ax.xaxis.set_major_locator(LogLocator(subs=subs))
   ax.xaxis.set_minor_formatter(NullFormatter())
-  if not label.startswith('C,'):
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x)))
+  said = flops if label.startswith('C,') else count
+  ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: said(x)))
   _rules(ax, theme)
 
 
