@@ -7,13 +7,15 @@ to held-out loss and to misaligned choices; the largest cells are predicted befo
 at.
 
 Command: python -m whyjax.main --config=configs/scaling.py
-Time: 34 minutes on two cores of an Intel Xeon with AVX-512 (`:cpu`). `:gpu` and `:tpu` train 168
-stages of 3.0 billion tokens and 2.5e16 FLOPs (--action=plan): five minutes at 30% of an A100's 312
-TFLOP/s, which small widths do not reach. They were compiled and not run.
+Time: 34 minutes on two cores of an Intel Xeon with AVX-512 (`:cpu`), 57 on two of an EPYC of which
+other work took half. `:gpu` and `:tpu` train 168 stages of 3.0 billion tokens and 2.5e16 FLOPs
+(--action=plan): five minutes at 30% of an A100's 312 TFLOP/s, which small widths do not reach. They
+were compiled and not run.
 Result (worlds 5100-5103, dials frozen at c0dfb5b; docs/experiments.md): the best size grows as
-compute to the power of .57 [.23, 1.24]; no law of loss describes the whole family. Reasons leave
-.11 to .26 of choices misaligned and demonstrations .46 to .66 where pretraining has taught the
-target's ways; elsewhere both leave about half, which is chance. Forced, there is no difference.
+compute to the power of .30 [.19, 1.25]; no law of loss describes the whole family. Reasons leave
+.08 to .40 of choices misaligned and demonstrations .43 to .53 where pretraining has taught the
+target's ways; elsewhere both leave about half, which is chance. Forced, there is no difference
+but in one place of twelve.
 """
 
 from whyjax import defaults
