@@ -55,11 +55,8 @@ def say(found: Finding, digits: int = 3) -> str:
     return f'not estimated ({found.why})'
   if not isinstance(found, Estimate):
     raise TypeError(f'{found!r}: only an Estimate can be printed, a number with its interval')
-  while (
-    digits < 9
-    and found.low < found.high
-    and (number(found.low, digits) == number(found.high, digits))
-  ):
+  ends = found.low, found.high
+  while ends[0] < ends[1] and digits < 9 and len({number(v, digits) for v in ends}) == 1:
     digits += 1
   value, low, high = (number(v, digits) for v in (found.value, found.low, found.high))
   return f'{value} [{low}, {high}]'
