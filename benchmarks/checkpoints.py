@@ -39,25 +39,35 @@ def main(argv: Sequence[str]) -> None:
   print(f'share         {share} % of pretraining, with one every {every} updates')
 
 
-def measure(study: StudyConfig, rounds: int = ROUNDS) -> tuple[Spread, Spread, Spread]:
-  """Seconds of an update and of a checkpoint, and the share of pretraining in percent."""
+def measure(
+  study: StudyConfig, rounds: int = ROUNDS, updates: int = UPDATES, often: int = OFTEN
+) -> tuple[Spread, Spread, Spread]:
+  """Seconds of an update and of a checkpoint, and the share of pretraining in percent.
+
+  Args:
+    often: updates between checkpoints, where there are many.
+  """
   with tempfile.TemporaryDirectory() as folder:
-    often, once = (training(study, Path(folder), every) for every in (OFTEN, UPDATES))
-    seconds = by_turns({'often': often, 'once': once}, rounds)
-  extra = UPDATES // OFTEN - 1
+    works = {
+      name: training(study, Path(folder), updates, every)
+      for name, every in (('often', often), ('once', updates))
+    }
+    seconds = by_turns(works, rounds)
+  extra = updates // often - 1
   pairs = list(zip(seconds['often'], seconds['once'], strict=True))
   every = study.pretrain.checkpoint_every
   return (
-    Spread.of([s / UPDATES for s in seconds['once']]),
-    Spread.of([(often - once) / extra for often, once in pairs]),
-    Spread.of([100 * (o - s) / extra / (every * s / UPDATES) for o, s in pairs]),
+    Spread.of([s / updates for s in seconds['once']]),
+    Spread.of([(o - s) / extra for o, s in pairs]),
+    Spread.of([100 * (o - s) / extra / (every * s / updates) for o, s in pairs]),
   )
 
 
-def training(study: StudyConfig, root: Path, every: int) -> Callable[[], None]:
-  """Trains from scratch, a checkpoint after so many updates; each call in its own directory."""
+def training(study: StudyConfig, root: Path, updates: int, every: int) -> Callable[[], None]:
+  """Trains from scratch, a checkpoint after every so many updates; each call in its own
+  directory."""
   replicas = study.seeds.worlds
-  stage = dataclasses.replace(study.pretrain, updates=UPDATES, checkpoint_every=every)
+  stage = dataclasses.replace(study.pretrain, updates=updates, checkpoint_every=every)
   words = vocabulary(study.world).size
 
   def train():

@@ -103,7 +103,7 @@ def measure(size: str, rounds: int = ROUNDS) -> dict[str, list[float]]:
     for name, variant in VARIANTS.items():
       if name not in skipped:
         arguments = ('benchmarks.means', '--serve', size, json.dumps(dataclasses.asdict(variant)))
-        process = Process(*arguments, environment=variant.environment)
+        process = Process(*arguments, environment=variant.environment).wait()
         works[name] = stack.enter_context(process)
     return by_turns(works, rounds)
 

@@ -42,7 +42,7 @@ from whyjax.training import mesh as meshes
 ROUNDS = 5
 SIZES = ('10k', '100k', '300k', '1m', '3m', '30m')
 ROWS = 64  # at most, so that an update of the largest takes seconds
-CALL = 0.6  # seconds that a call should take at least
+CALL, QUICK_CALL = 0.6, 0.3  # seconds that a call should take at least
 SIDES = (512, 1024, 2048)  # of the matmuls
 RIVALS = {
   'Hugging Face Llama': 'benchmarks.rivals.huggingface',
@@ -86,28 +86,32 @@ def training(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
     yield Figure('training', f'matmul of side {side}', 'GFLOP/s', Spread.of(values))
   peak = max(Spread.of(values).median for values in rates.values())
   for size in ('100k', '1m', '3m') if quick else SIZES:
-    yield from _size(study, size, 3 if quick else rounds, peak)
+    yield from _size(study, size, rounds, QUICK_CALL if quick else CALL, peak)
 
 
-def _size(study: StudyConfig, size: str, rounds: int, peak: float) -> Iterator[Figure]:
+def _size(study: StudyConfig, size: str, rounds: int, call: float, peak: float) -> Iterator[Figure]:
   model = ModelConfig(**sizes.size(size))
   rows = min(study.pretrain.batch_rows * sizes.BATCH[size], ROWS)
   stage = dataclasses.replace(study.pretrain, batch_rows=rows)
   words = vocabulary(study.world).size
   shape = model, stage, study.device, 1, study.row_length, words
   begun = _seconds(Training(*shape, 1))
-  updates = int(np.clip(np.ceil(CALL / begun), 1, 100))
+  updates = int(np.clip(np.ceil(call / begun), 1, 100))
   where = f'{size}, width {model.width}, {rows} x {study.row_length} tokens'
   same = {name: getattr(model, name) for name in _MODEL_FIELDS}
   arguments = Shape(
     **same, vocabulary=words, rows=rows, row_length=study.row_length, updates=updates
   )
   with contextlib.ExitStack() as stack:
+    rivals = {
+      name: stack.enter_context(Process(module, arguments.dumps()))
+      for name, module in RIVALS.items()
+      if model.width <= max(LEAST[name])
+    }
     works: dict[str, Callable] = {'whyjax': Training(*shape, updates)}
-    for name, module in RIVALS.items():
-      if model.width <= max(LEAST[name]):
-        with contextlib.suppress(RuntimeError):  # it is not installed: its ratio is missing
-          works[name] = stack.enter_context(Process(module, arguments.dumps()))
+    for name, rival in rivals.items():
+      with contextlib.suppress(RuntimeError):  # it is not installed: its ratio is missing
+        works[name] = rival.wait()
     seconds = by_turns(works, rounds)
   flops = sizes.flops_per_token(model, words, study.row_length)
   for name, own in seconds.items():
@@ -173,14 +177,15 @@ def reading(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
 
 def saving(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   """Checkpoints."""
-  _, checkpoint, share = checkpoints.measure(study, 1 if quick else rounds)
+  fewer = dict(rounds=1, updates=24, often=4) if quick else dict(rounds=rounds)
+  _, checkpoint, share = checkpoints.measure(study, **fewer)
   yield Figure('checkpoints', 'a checkpoint', 's', checkpoint)
   yield Figure('checkpoints', 'share of pretraining', '%', share, most=3)
 
 
 def starting(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   """Command to first update."""
-  for name, seconds in first_step.measure(1 if quick else 3).items():
+  for name, seconds in first_step.measure(1 if quick else 3, quick).items():
     yield Figure('start', f'command to first update, {name}', 's', Spread.of(seconds))
 
 
@@ -207,12 +212,14 @@ def main(argv: list[str]) -> None:
   if _JSON.value:
     Path(_JSON.value).write_text('')
   for part in [_ONLY.value] if _ONLY.value else PARTS:
+    begun = time.perf_counter()
     for figure in PARTS[part](study, rounds, _QUICK.value):
       found.append(figure)
       if _JSON.value:
         with open(_JSON.value, 'a') as lines:
           lines.write(json.dumps(dataclasses.asdict(figure)) + '\n')
       console.print(f'{figure.name}  {figure.spread} {figure.unit}', style='dim', highlight=False)
+    console.print(f'{part}: {time.perf_counter() - begun:.0f} s', style='dim', highlight=False)
   table = Table('part', 'figure', 'min / median / max', 'unit', 'target')
   for figure in found:
     table.add_row(figure.part, figure.name, str(figure.spread), figure.unit, figure.verdict)

@@ -41,13 +41,15 @@ def test_shapes_survive_a_command_line():
 
 def test_a_rival_takes_its_turns():
   with turns.Process('benchmarks.rivals.plain_flax', _shape('10k').dumps()) as process:
+    process.wait()
     process()
     process()
 
 
 def test_a_rival_that_is_not_there_says_why():
-  with pytest.raises(RuntimeError, match='No module named'):
-    turns.Process('benchmarks.rivals.of_nobody')
+  nobody = turns.Process('benchmarks.rivals.of_nobody')
+  with pytest.raises(RuntimeError, match='No module named'), nobody:
+    nobody.wait()
 
 
 @pytest.mark.parametrize('name', means.VARIANTS)

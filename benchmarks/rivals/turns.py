@@ -16,14 +16,11 @@ class Process:
   """Works once a call, while the caller waits; ends with the `with` block."""
 
   def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None):
-    """Starts `python -m ARGUMENTS` and waits until it is ready.
+    """Starts `python -m ARGUMENTS`.
 
     Args:
       *arguments: module, and what it is told.
       environment: what its variables have beside those of this process.
-
-    Raises:
-      RuntimeError: it ended instead.
     """
     self._child = subprocess.Popen(
       [sys.executable, '-m', *arguments],
@@ -33,7 +30,15 @@ class Process:
       text=True,
       env={**os.environ, **(environment or {})},
     )
+
+  def wait(self) -> 'Process':
+    """Itself, ready to work; to be called once, before the first work.
+
+    Raises:
+      RuntimeError: it ended instead.
+    """
     self._expect(_READY)
+    return self
 
   def __enter__(self) -> 'Process':
     return self
