@@ -11,7 +11,7 @@ One run measures, by turns where there is something to compare with (minutes in 
 - checkpoints: their share of pretraining (3);
 - start: from the command to the first update, with no compiled programs kept and with all (2).
 
-Every figure is minimum / median / maximum over rounds; `--quick` (under three minutes) makes fewer.
+Every figure is minimum / median / maximum over rounds; `--quick` (2 to 3.5 minutes) makes fewer.
 The same goes to FILE as JSON lines. Torch is installed for this alone: benchmarks/requirements.txt.
 """
 
