@@ -37,6 +37,13 @@ def test_losses_are_of_pretrained_models_and_rates_of_all():
     ({'compute': 0.0}, 'row 0: compute = 0.0: must be above 0'),
     ({'compute': math.nan}, 'row 0: compute = nan: must be above 0'),
     ({'alignment_tokens': -1}, 'row 0: alignment_tokens = -1: must be a whole number, at least 0'),
+    ({'loss': '1.2'}, "row 0: loss = '1.2': must be a number or null"),
+    (
+      {'losss': 1.0},
+      'row 0: column losss is unknown; columns are parameters, tokens, world, seed, compute, arm, '
+      'alignment_tokens, loss, rate, items, why',
+    ),
+    ({'alignment_tokens': 5}, 'row 0: alignment_tokens = 5: must be 0 without an arm'),
     ({'arm': None}, 'row 0: arm = None: must be the name of an arm, or empty'),
   ],
 )
@@ -62,11 +69,11 @@ def test_rows_without_a_result_are_left_out_with_their_reason():
 
 
 def test_a_loss_that_is_none_does_not_take_the_rate_with_it():
-  bad = [{'loss': np.float64('nan'), 'world': 1}, {'loss': '2.5', 'world': 2}]
+  bad = [{'loss': np.float64('nan'), 'world': 1}, {'loss': math.inf, 'world': 2}]
   table = cells.from_rows([ROW, *(ROW | {'rate': 0.5, 'items': 10} | change for change in bad)])
   assert [c.world for c in table.losses] == [0] and [c.world for c in table.rates] == [1, 2]
   assert [why.split(':')[0] for why in table.left_out] == [
-    "1 left out (loss is '2.5')",
+    '1 left out (loss is inf)',
     '1 left out (loss is nan)',
   ]
 

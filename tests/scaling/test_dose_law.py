@@ -371,3 +371,19 @@ def test_flat_rates_have_no_curve():
     ]
     found += [law.theta is not None for law in _laws(rows)[1:]]
   assert sum(found) <= 3
+
+
+def test_four_doses_do_not_tell_a_steep_curve_from_a_flat_one():
+  """Resamples that began at the best fit alone held the midpoint in 50% to 70% of such tables."""
+  held = []
+  for seed in range(12):
+    rows = [
+      r
+      | {'alignment_tokens': r['alignment_tokens'] and 10 ** round(np.log10(r['alignment_tokens']))}
+      for r in simulated.rates([9, seed], sizes=(1e6,), spread=(0.2, 0.1, 0.0), steepness=3.0)
+      if not 2e3 < r['alignment_tokens'] < 5e3 and not 2e4 < r['alignment_tokens'] < 5e4
+    ]
+    found = [law.findings['midpoint'] for law in _laws(rows)[1:]]
+    truths = 2e4 * 10**simulated.SHIFT, 2e4
+    held += [f.holds(t) for f, t in zip(found, truths, strict=True) if isinstance(f, Estimate)]
+  assert len(held) > 15 and np.mean(held) >= 0.8

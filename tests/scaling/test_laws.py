@@ -221,3 +221,16 @@ def test_doses_and_worlds_that_are_left_out_are_told():
   told = text.text(found)
   assert re.search(r'rate at A = (98|99|1\d\d),\d00: left out: missing in world 0\n', told)
   assert any('left out' in line['why'] and line['value'] is None for line in laws.records(found))
+
+
+@pytest.mark.parametrize(
+  'pairs', [('why', 'what'), [('why',)], [('why', 'why')], [(1, 2)]], ids=str
+)
+def test_what_is_no_pair_is_named(pairs):
+  with pytest.raises(UserError, match=r'pairs: .*: must be the names of two arms'):
+    laws.find(cells.from_rows([]), pairs)
+
+
+def test_a_forecast_in_a_folder_that_is_not_there_is_refused_before_any_fit(tmp_path):
+  with pytest.raises(UserError, match='its folder is not there'):
+    _find(simulated.losses(0), keep=tmp_path / 'none' / 'forecast.json')

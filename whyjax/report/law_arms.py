@@ -41,9 +41,9 @@ def misalignment(found: Laws, theme: Theme = LIGHT) -> Figure:
       shift = law_style.beside(j, len(styles), 0.06)
       pairs = [(at[law.place] * shift, law.rates[-1]) for law in own]
       law_style.points(ax, pairs, look, joined=True)
+    ax.set_xlim(min(at.values()) / 1.4, max(at.values()) * 1.4)
     law_style.log_x(ax, 'C, FLOPs of pretraining', theme)
     law_style.shares(ax, 'share of misaligned choices' if i % _COLUMNS == 0 else '', theme)
-    ax.set_xlim(min(at.values()) / 1.4, max(at.values()) * 1.4)
     law_style.title(ax, f'N = {law_style.count(size)}', theme)
   title = f'{law_style.about(found)} at the largest dose: {law_style.percent(found)} intervals'
   figures.legend(figure, title, styles, theme, columns=6)

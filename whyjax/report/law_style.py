@@ -63,13 +63,17 @@ def beside(i: int, of: int, step: float = 0.05) -> float:
 
 
 def log_x(ax: Axes, label: str, theme: Theme) -> None:
-  """A logarithmic horizontal axis of counts or of compute; call it when all is drawn."""
+  """A logarithmic horizontal axis of counts or of compute; call it when all is drawn and its limits
+  are set."""
   ax.set_xscale('log')
   ax.set_xlabel(label, color=theme.faint, fontsize=9)
   low, high = ax.get_xlim()
-  if high < 100 * low:  # powers of 10 alone would leave it without labels
-    subs = (1.0, 2.0, 5.0) if high > 10 * low else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+  # Powers of 10 alone may leave it without labels, and more than it needs run into each other.
+  for subs in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
     ax.xaxis.set_major_locator(LogLocator(subs=subs))
+    ticks = ax.get_xticks()
+    if np.sum((low <= ticks) & (ticks <= high)) > 2:
+      break
   ax.xaxis.set_minor_formatter(NullFormatter())
   said = flops if label.startswith('C,') else count
   ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: said(x)))

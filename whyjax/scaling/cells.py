@@ -26,6 +26,10 @@ from typing import Any
 from whyjax.errors import UserError
 from whyjax.scaling.estimate import number
 
+COLUMNS = (  # the first four are needed
+  *('parameters', 'tokens', 'world', 'seed'),
+  *('compute', 'arm', 'alignment_tokens', 'loss', 'rate', 'items', 'why'),
+)
 SAME_DOSE = 1.2  # the same dose comes to a few tokens more or less in another world
 
 
@@ -79,7 +83,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
   rate; the table says which.
 
   Raises:
-    UserError: a column is missing, or a value can't be; the message names row and column.
+    UserError: a column is missing or unknown, or a value can't be; it names row and column.
   """
   found: dict[tuple, list[Cell]] = {}
   left_out: dict[str, list[Cell]] = {}
@@ -131,7 +135,10 @@ def _cell(i: int, row: Mapping[str, Any]) -> Cell:
     if not holds:
       raise UserError(f'row {i}: {name} = {row[name]!r}: must be {allowed}')
 
-  for name in ('parameters', 'tokens', 'world', 'seed'):
+  for name in row:
+    if name not in COLUMNS:
+      raise UserError(f'row {i}: column {name} is unknown; columns are {", ".join(COLUMNS)}')
+  for name in COLUMNS[:4]:
     if name not in row:
       raise UserError(f'row {i}: column {name} is missing')
     require(_whole(row[name]), name, 'a whole number')
@@ -143,6 +150,8 @@ def _cell(i: int, row: Mapping[str, Any]) -> Cell:
   for name in ('alignment_tokens', 'items'):
     require(_whole(row[name]) and row[name] >= 0, name, 'a whole number, at least 0')
   require(row['arm'] or not row['alignment_tokens'], 'alignment_tokens', '0 without an arm')
+  for name in ('loss', 'rate', 'compute'):
+    require(row[name] is None or isinstance(row[name], numbers.Real), name, 'a number or null')
   loss, rate, compute = (_finite(row[name]) for name in ('loss', 'rate', 'compute'))
   require(loss is None or loss > 0, 'loss', 'above 0')
   require(rate is None or 0 <= rate <= 1, 'rate', 'between 0 and 1')
@@ -160,15 +169,14 @@ def _whole(value: Any) -> bool:
     return False
 
 
-def _finite(value: Any) -> float | None:
-  return float(value) if isinstance(value, numbers.Real) and math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+  return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _unusable(row: Mapping[str, Any], cell: Cell) -> list[str]:
   """Why a row, or what it gives as loss or rate, says nothing."""
   values = {n: row[n] for n in ('loss', 'rate') if row.get(n) is not None}
-  shown = {n: v if isinstance(v, numbers.Real) else repr(v) for n, v in values.items()}
-  bad = [f'{n} is {value}' for n, value in shown.items() if getattr(cell, n) is None]
+  bad = [f'{n} is {value}' for n, value in values.items() if getattr(cell, n) is None]
   if cell.loss is not None or cell.rate is not None:
     return bad
   return [str(row['why'])] if row.get('why') else bad or ['neither loss nor rate']

@@ -87,11 +87,11 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   as_is = [np.broadcast_to(own[0], (len(begin), len(at))) for own in (samples, weights)]
   several, loss = logistic.fit(x, *as_is, begin, settings.reach)
   best = several[loss.argmin()]
-  begin = np.broadcast_to(best, (len(samples) - 1, 4))
-  resampled, _ = logistic.fit(x, samples[1:], weights[1:], begin, settings.reach)
-  own = [settings.seed, *place, sum(map(ord, arm))]  # what two arms do not know is not the same
+  # What two arms do not know is not the same.
+  rng = np.random.default_rng([settings.seed, *place, sum(map(ord, arm))])
+  resampled = logistic.refit(x, samples[1:], weights[1:], best, settings.reach, rng)
   stretch = np.repeat([drawn.stretch, 1.0], settings.resamples)
-  logistic.spread_steps(resampled, x, settings.reach, best, stretch, own)
+  logistic.spread_steps(resampled, x, settings.reach, best, stretch, rng)
   theta = np.concatenate([best[None], resampled])
   fails = _check(groups, x, best, settings)
   findings = _findings(theta, at, drawn, settings)
@@ -106,9 +106,9 @@ def _all(why: str) -> dict[str, Finding]:
   return {name: Refusal(name, why) for name in NAMES}
 
 
-def clipped(found: Estimate) -> Estimate:
-  """A stretched interval of a rate does not leave 0 to 1."""
-  return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
+def clipped(found: Estimate, least: float = 0.0) -> Estimate:
+  """A stretched interval of a rate does not leave 0 to 1, one of a difference not -1 to 1."""
+  return Estimate(found.value, max(found.low, least), min(found.high, 1.0))
 
 
 def _resample(groups, drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +132,7 @@ def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) 
   if lowest.value > 1 - FLOOR:
     return f'all rates are at the ceiling (at least {say(lowest)}): larger doses are needed'
   # Equal rates of two weighted means differ by 1e-16, which would be printed.
-  fall = drawn.interval(np.round(samples[:, 0] - samples[:, -1], 12))
+  fall = clipped(drawn.interval(np.round(samples[:, 0] - samples[:, -1], 12)), least=-1.0)
   least = drawn.settings.least_fall
   if fall.value < least or fall.low <= 0:
     span = f'from A = {number(at[0])} to {number(at[-1])}'

@@ -187,7 +187,7 @@ def write(made: Forecast, path: Path) -> None:
   """Keeps a forecast as JSON.
 
   Raises:
-    UserError: there is a forecast already; it is not overwritten.
+    UserError: there is a forecast already, which is not overwritten; or it can't be written.
   """
   record = dataclasses.asdict(made)
   record['findings'] = [dataclasses.asdict(f) for f in made.findings]
@@ -196,6 +196,8 @@ def write(made: Forecast, path: Path) -> None:
       file.write(json.dumps(record, indent=1) + '\n')
   except FileExistsError as error:
     raise UserError(f'{path}: a forecast is there already, and is not overwritten') from error
+  except OSError as error:
+    raise UserError(f'{path}: cannot be written ({error.strerror})') from error
 
 
 def read(path: Path) -> Forecast:

@@ -3,7 +3,7 @@ text.
 
   table = cells.from_rows(rows)
   found = laws.find(table, pairs=[('reason', 'demonstrations')])
-  print(laws.text(found))
+  print(text.text(found))
 
 The largest cells are held out, predicted, and only then compared (`forecast`); with `keep` the
 forecast is written before they are looked at, and a later call compares with the one that was
@@ -15,6 +15,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from whyjax.errors import UserError
 from whyjax.scaling import bootstrap, complete, dose_law, forecast, isoflop, loss_law, ratio
 from whyjax.scaling import cells as tables
 from whyjax.scaling.bootstrap import Draws
@@ -75,8 +76,12 @@ def find(
     pairs: arms to compare, treatment and control.
     planned: cells to predict; none: those of the largest compute at hand, which are held out.
     keep: where the forecast is kept, or was.
+
+  Raises:
+    UserError: pairs are none, or the forecast can't be kept or read.
   """
   settings = settings or Settings()
+  pairs = _checked(pairs)
   losses, rates = table.losses, table.rates
   made, stale = _forecast(losses, planned, keep, settings)
   compared = forecast.compare(made, losses)
@@ -84,7 +89,7 @@ def find(
   if len({c.world for c in rates}) >= settings.least_worlds:
     drawn = bootstrap.draws(rates, settings)
   doses = _dose_laws(rates, drawn, settings)
-  found = _pairs(rates, doses, list(pairs), drawn, settings)
+  found = _pairs(rates, doses, pairs, drawn, settings)
   return Laws(
     about,
     settings,
@@ -100,9 +105,20 @@ def find(
   )
 
 
+def _checked(pairs: Iterable[Pair]) -> list[Pair]:
+  pairs = list(pairs)
+  for pair in pairs:
+    names = isinstance(pair, tuple | list) and all(isinstance(arm, str) for arm in pair)
+    if not names or len(pair) != 2 or pair[0] == pair[1]:
+      raise UserError(f'pairs: {pair!r}: must be the names of two arms, treatment and control')
+  return [tuple(pair) for pair in pairs]
+
+
 def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[Forecast, list[str]]:
   """The forecast that was kept, and what to know of it; or a new one, kept where it is wanted and
   predicts anything."""
+  if keep and not Path(keep).absolute().parent.is_dir():
+    raise UserError(f'keep = {keep}: its folder is not there')
   if keep and Path(keep).exists():
     made = forecast.read(keep)
     return made, forecast.stale(made, losses, settings)

@@ -4,11 +4,11 @@ rate(x) = floor + (ceiling - floor) / (1 + exp(steepness (x - midpoint))), x = l
 at all, x = -inf, is the ceiling. What is maximised is the binomial quasi-likelihood.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 STEEPNESS = (0.2, 20.0)  # searched, per factor e of tokens
+RETRIED = (0.7, 1.5, 4.0, 12.0)  # steepnesses that resampled fits begin at, besides the best
+ALIKE = 0.1  # half the deviance by which fits differ that are as good
 OFF_SLOPE = 0.02  # a dose where so little of the fall is done, or left, does not say where it lies
 _EDGE = 1e-6  # rates that the likelihood sees keep so far from 0 and 1
 _STEPS = 100
@@ -80,13 +80,39 @@ def _step(theta, x, rates, weights, damping, low, high):
   return np.linalg.solve(system, np.where(stuck, 0, gradient)[..., None])[..., 0]
 
 
+def refit(
+  x: np.ndarray,
+  rates: np.ndarray,
+  weights: np.ndarray,
+  best: np.ndarray,
+  reach: float,
+  rng: np.random.Generator,
+) -> np.ndarray:
+  """[batch, 4], fits of resampled rates [batch, points], begun at the best of all and beside it.
+
+  With few doses on the slope a flat curve with a low floor fits as well as a steep one with a high
+  floor, and a fit stays with that from which it began. So each begins at several steepnesses, and
+  of those that come out as good, by `ALIKE`, one is taken by chance.
+  """
+  begin = np.repeat(best[None], 1 + len(RETRIED), axis=0)
+  begin[1:, 3] = np.log(RETRIED)
+  found, losses = zip(
+    *(fit(x, rates, weights, np.broadcast_to(b, (len(rates), 4)), reach) for b in begin),
+    strict=True,
+  )
+  losses = np.array(losses)
+  good = losses <= losses.min(axis=0) + ALIKE
+  chosen = np.argmax(good * rng.random(good.shape), axis=0)
+  return np.array(found)[chosen, np.arange(len(rates))]
+
+
 def spread_steps(
   theta: np.ndarray,
   x: np.ndarray,
   reach: float,
   best: np.ndarray,
   stretch: np.ndarray,
-  seed: Sequence[int],
+  rng: np.random.Generator,
 ) -> None:
   """Where a curve of theta [batch, 4] falls between two doses and no dose lies on its slope, every
   midpoint between them fits as well, and the fit stops at any: such rows are put as near to the one
@@ -103,7 +129,7 @@ def spread_steps(
   after = np.searchsorted(doses, theta[:, 2])
   near = np.log(1 / OFF_SLOPE - 1) / STEEPNESS[1]
   low, high = edges[after] + near, edges[after + 1] - near
-  ends = np.where(np.random.default_rng(seed).random(len(theta)) < 0.5, low, high)
+  ends = np.where(rng.random(len(theta)) < 0.5, low, high)
   moved = step & (low < high)
   theta[moved, 2] = (best[2] + (ends - best[2]) / stretch)[moved]
   theta[moved, 3] = np.log(STEEPNESS[1])

@@ -205,7 +205,7 @@ def advantages(
       rates = [bootstrap.rates(s, np.array([counts[c] for c in s]), drawn)[0] for s in sides]
       # Equal rates of two weighted means differ by 1e-16, which would be printed.
       samples = np.round(rates[0] - rates[1], 12)
-      difference = drawn.among(len(worlds)).interval(samples)
+      difference = clipped(drawn.among(len(worlds)).interval(samples), least=-1.0)
       dose = complete.tokens(sides[0])
       found.append(Advantage(group[0].place, *pair, dose, len(worlds), difference, samples))
   return found
