@@ -47,7 +47,7 @@ def get_config(variant: str = 'cpu'):
       3e13,
       1e14,
       3e14,
-    )  # the smallest then reads 600 million tokens at most
+    )  # the smallest then reads 111 million tokens at most
     config.scaling.worlds = ('80x3', '400x6')
     config.pretrain.batch_rows = 16
     config.seeds.worlds = 6
