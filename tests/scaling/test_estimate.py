@@ -28,6 +28,7 @@ def test_numbers_are_written_for_people():
   assert estimate.say(Estimate(0.3478, 0.31151, 0.38)) == '0.348 [0.312, 0.38]'
   assert estimate.say(Estimate(48_123.0, 9_090.4, 1.5e6)) == '48,100 [9,090, 1,500,000]'
   assert estimate.say(Estimate(1.9312, 1.9308, 1.9316)) == '1.931 [1.931, 1.932]'
+  assert estimate.say(Estimate(20019.20, 20019.13, 20019.23)) == '20,019.2 [20,019.1, 20,019.2]'
   assert estimate.say(Estimate(0.0, 0.0, 0.0)) == '0 [0, 0]'
   assert estimate.number(1_048_576, 7) == '1,048,576'
   assert [estimate.number(v, 7) for v in (100_000, 12.5)] == ['100,000', '12.5']

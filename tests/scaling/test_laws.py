@@ -208,7 +208,7 @@ def test_arms_that_share_no_worlds_are_told_so():
   ]
   rows += [r | {'arm': 'why', 'world': 0} for r in rows if not r['arm']][:1]  # a dose of 0 is none
   found = _find(rows)
-  assert found.ratios[0].log_ratio.why == 'no dose at which both have 3 worlds'
+  assert found.ratios[0].log_ratio.why == 'no 3 worlds that have doses of both'
   assert (
     not found.advantages
     and '0 of the 3 doses' in found.advantage_slopes[PAIR, found.ratios[0].place].why
@@ -234,3 +234,22 @@ def test_what_is_no_pair_is_named(pairs):
 def test_a_forecast_in_a_folder_that_is_not_there_is_refused_before_any_fit(tmp_path):
   with pytest.raises(UserError, match='its folder is not there'):
     _find(simulated.losses(0), keep=tmp_path / 'none' / 'forecast.json')
+
+
+def test_an_arm_with_doses_of_its_own_in_fewer_worlds_keeps_its_ratio():
+  full = simulated.rates(0, sizes=(1e6,), worlds=8)
+  rows = [
+    r | {'alignment_tokens': round(1.5 * r['alignment_tokens'])} if r['arm'] == 'why' else r
+    for r in full
+    if r['arm'] != 'why' or r['world'] < 3
+  ]
+  found = _find(rows)
+  assert isinstance(found.ratios[0].log_ratio, Estimate) and found.ratios[0].worlds == 3
+  assert 'worlds 3, 4, 5, 6, 7: left out' in text.text(found)
+
+
+def test_arms_whose_names_have_the_same_letters_are_drawn_apart():
+  rows = [r | {'arm': {'why': 'ab', 'what': 'ba'}.get(r['arm'], '')} for r in simulated.rates(0)]
+  table = cells.from_rows([r | {'rate': 0.5} for r in rows])
+  found = laws.find(table, [('ab', 'ba')], SETTINGS)
+  assert all(a.difference.low < 0 < a.difference.high for a in found.advantages)

@@ -24,17 +24,17 @@ def misalignment(found: Laws, theme: Theme = LIGHT) -> Figure:
   """Misaligned share at the largest dose against compute of pretraining: a size a panel, an arm a
   line."""
   at = {c.place: c.compute for c in found.table.rates}
-  top = max(dose for law in found.doses for dose in law.doses)
+  rated = [law for law in found.doses if isinstance(law.rates[-1], Estimate)]
   sizes = sorted({law.place[0] for law in found.doses})
   figure, axes = _panels(len(sizes), 2.4, theme)
   styles = figures.arm_styles((law.arm for law in found.doses), theme)
   for i, (ax, size) in enumerate(zip(axes, sizes, strict=True)):
     for j, (arm, look) in enumerate(styles.items()):
+      top = max((law.doses[-1] for law in rated if law.arm == arm), default=0)
       own = [
         law
-        for law in found.doses
+        for law in rated
         if (law.place[0], law.arm) == (size, arm)
-        and isinstance(law.rates[-1], Estimate)
         and top <= tables.SAME_DOSE * law.doses[-1]  # a smaller one is no largest dose
       ]
       own.sort(key=lambda law: at[law.place])

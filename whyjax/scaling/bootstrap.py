@@ -17,6 +17,7 @@ stretched by sqrt((W + 1) / (W - 1)) for the one, and as Student's t asks for th
 from collections import Counter
 from collections.abc import Mapping, Sequence
 import dataclasses
+from zlib import crc32
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def rates(
     effective: [cells], what each counts.
   """
   dose = int(complete.tokens(cells))
-  arm = sum(map(ord, cells[0].arm)) * bool(dose)  # a dose of 0 is the same items for every arm
+  arm = crc32(cells[0].arm.encode()) * bool(dose)  # a dose of 0 is the same items for every arm
   rng = np.random.default_rng([drawn.settings.seed, *cells[0].place, arm, dose])
   own = np.array([c.rate for c in cells])[:, None]
   items = np.array([c.items for c in cells])[:, None]

@@ -2,7 +2,7 @@
 
 A mean over other worlds is another mean: a curve, and a comparison of two arms, is of the same
 worlds at every dose. Where cells are missing, doses and worlds are left out, and told: as few cells
-with them as a greedy search finds, and no dose that a curve needs.
+as can be, and no dose that a curve needs.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from whyjax.scaling.cells import Cell
 from whyjax.scaling.estimate import Refusal, number
 
 FEWEST = 4  # doses that a curve of four parameters needs
+MOST_TRIED = 10_000  # sets of worlds; of some twelve doses all
 
 
 def doses(cells: Sequence[Cell], arms: Sequence[str]) -> list[list[Cell]]:
@@ -65,8 +66,8 @@ def table(
   cells = sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica))
   groups = doses([c for c in cells if c.world in aligned], arms)
   own = [worlds(group) for group in groups]
-  weights = [len({c.arm * bool(c.alignment_tokens) for c in group}) for group in groups]
-  kept, common = _most(own, weights, least)
+  has = [{c.arm for c in group} if tokens(group) else set(arms) for group in groups]
+  kept, common = _most(own, has, arms, least)
   if not kept:
     return [], ()
   left_out = []
@@ -84,20 +85,27 @@ def _named(worlds: set[int]) -> str:
 
 
 def _most(
-  own: Sequence[set[int]], weights: Sequence[int], least: int
-) -> tuple[list[int], set[int]]:
-  """(doses, the worlds that have them all) with the most cells, of those with doses enough if there
-  are any: from each dose on, the next is that which costs the fewest worlds."""
-  best, found = (False, 0, 0), ([], set())
-  for first in range(len(own)):
-    kept, common = [first], own[first]
-    while len(common) >= least:
-      size = len(kept) >= FEWEST, sum(weights[i] for i in kept) * len(common), len(kept)
-      if size > best:
-        best, found = size, (sorted(kept), common)
-      rest = [i for i in range(len(own)) if i not in kept]
-      if not rest:
-        break
-      kept = [*kept, max(rest, key=lambda i: len(own[i] & common))]
-      common = common & own[kept[-1]]
-  return found
+  own: Sequence[set[int]], has: Sequence[set[str]], arms: Sequence[str], least: int
+) -> tuple[list[int], frozenset[int]]:
+  """(doses, the worlds that have them all): with doses enough for a curve of every arm if that can
+  be, else with every arm, and then with the most cells.
+
+  Args:
+    own, has: worlds and arms of each dose.
+  """
+  commons: set[frozenset[int]] = set()
+  for worlds in own:
+    if len(commons) < MOST_TRIED:
+      commons |= {c & worlds for c in commons}
+    commons.add(frozenset(worlds))
+
+  def gain(common):
+    kept = [i for i, worlds in enumerate(own) if common <= worlds]
+    fewest = min(sum(arm in has[i] for i in kept) for arm in arms)
+    return fewest >= FEWEST, fewest > 0, sum(len(has[i]) for i in kept) * len(common), len(kept)
+
+  usable = sorted((c for c in commons if len(c) >= least), key=sorted)
+  if not usable:
+    return [], frozenset()
+  common = max(usable, key=gain)
+  return [i for i, worlds in enumerate(own) if common <= worlds], common

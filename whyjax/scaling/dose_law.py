@@ -13,6 +13,7 @@ variance: they come from resampled worlds, seeds and items.
 
 from collections.abc import Sequence
 import dataclasses
+from zlib import crc32
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
   several, loss = logistic.fit(x, *as_is, begin, settings.reach)
   best = several[loss.argmin()]
   # What two arms do not know is not the same.
-  rng = np.random.default_rng([settings.seed, *place, sum(map(ord, arm))])
+  rng = np.random.default_rng([settings.seed, *place, crc32(arm.encode())])
   resampled = logistic.refit(x, samples[1:], weights[1:], best, settings.reach, rng)
   stretch = np.repeat([drawn.stretch, 1.0], settings.resamples)
   logistic.spread_steps(resampled, x, settings.reach, best, stretch, rng)

@@ -79,7 +79,8 @@ def number(value: float, digits: int = 3) -> str:
     if place >= 1:
       return f'{round(value / place) * place:,}'
     if abs(value) >= 1000:
-      return f'{value:,.0f}'
+      decimals = 0 if value == round(value) else -math.floor(math.log10(place))
+      return f'{value:,.{decimals}f}'
   return f'{value:.{digits}g}'
 
 

@@ -12,10 +12,10 @@ squares.
 A parabola only approximates the curve, and where sizes lie far from its minimum, that is off: with
 sizes over a factor of 100 the 95% intervals of parabolas held the true N_opt in 25% to 90% of
 simulated grids, and with four sizes over a factor of 30 in 48% to 86%, less the more worlds there
-were; those of cubics in 95%. So a level gets a cubic term too, unless it has four sizes within a
-factor of 10. Noise is then told by other worlds, or by a fifth size. And as a cubic through four
-sizes leaves nothing to test it by, an interval there holds that of the parabola as well: where the
-losses follow neither, the two disagree.
+were; those of cubics in 95%. So levels get a cubic term. Noise is then told by other worlds, or by
+a fifth size; where neither is there, four sizes within a factor of 10 are fitted by a parabola, and
+others by nothing. And as a cubic through four sizes leaves nothing to test it by, an interval there
+holds that of the parabola as well: where the losses follow neither, the two disagree.
 
 Intervals: residuals of all levels together are drawn with replacement, as wide as Student's t says
 for what is left free, wider where places of the grid scatter around the curves by more than runs at
@@ -36,7 +36,7 @@ from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_sampl
 from whyjax.scaling.settings import Settings
 
 SIZES = 4  # of a level: a parabola through three leaves nothing free
-NARROW = 10.0  # so many sizes within this factor need no cubic
+NARROW = 10.0  # so many sizes within this factor may do without a cubic
 LEVELS = 3  # that an exponent needs
 EXPONENT = 'exponent of N_opt (isoFLOP)'
 
@@ -107,21 +107,18 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   if not usable:
     why = f'no level of compute (within {settings.same_compute:g} times) has {SIZES} sizes'
     return IsoFlop(tuple(levels), Refusal(EXPONENT, why if cells else 'no cell has a loss'))
-  with_cubics = [not _narrow(_sizes(g)) for g in usable]
-  fewer = [len(_sizes(g)) > SIZES for g in usable]
-  answers = [_minima(usable, with_cubics, cells, settings)]
-  if fewer != with_cubics:
-    answers.append(_minima(usable, fewer, cells, settings))
-  if not answers[0]:
+  every, wide = [True] * len(usable), [not _narrow(_sizes(g)) for g in usable]
+  parabolas = [len(_sizes(g)) > SIZES for g in usable]
+  cubics = _minima(usable, every, cells, settings) or _minima(usable, wide, cells, settings)
+  if not cubics:
     why = 'nothing is left free to tell noise by; a fifth size or another world is needed'
     levels += [_bare(g, why) for g in usable]
     return IsoFlop(_ascending(levels), Refusal(EXPONENT, why))
+  answers = [cubics, _minima(usable, parabolas, cells, settings)]
   best = [_both([level.best for level, _ in own]) for own in zip(*answers, strict=True)]
   stands = [isinstance(b, Estimate) for b in best]
   exponents = [_exponent(list(itertools.compress(own, stands)), settings) for own in answers]
-  levels += [
-    dataclasses.replace(level, best=b) for (level, _), b in zip(answers[0], best, strict=True)
-  ]
+  levels += [dataclasses.replace(level, best=b) for (level, _), b in zip(cubics, best, strict=True)]
   return IsoFlop(_ascending(levels), _both(exponents))
 
 

@@ -154,13 +154,12 @@ def _pair(pair: Pair, own, drawn: Draws, settings: Settings) -> tuple[Ratio, lis
   there in the worlds of both arms."""
   kept, left_out = complete.table(own, pair, settings.least_worlds)
   if not set(pair) <= {c.arm for c in kept if c.alignment_tokens}:
-    why = f'no dose at which both have {settings.least_worlds} worlds'
+    why = f'no {settings.least_worlds} worlds that have doses of both'
     refusal = Refusal(f'{" / ".join(pair)}, {tables.place(own[0].place)}', why)
     return Ratio(own[0].place, *pair, 0, refusal), []
-  laws = [
-    dataclasses.replace(_dose_law(kept, arm, drawn, settings), left_out=left_out) for arm in pair
-  ]
-  return ratio.ratio(*laws, drawn, settings), ratio.advantages(kept, pair, drawn, settings)
+  laws = [_dose_law(kept, arm, drawn, settings) for arm in pair]
+  found = dataclasses.replace(ratio.ratio(*laws, drawn, settings), left_out=left_out)
+  return found, ratio.advantages(kept, pair, drawn, settings)
 
 
 def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: Settings):
@@ -169,7 +168,8 @@ def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: S
   for pair in pairs:
     title = ' / '.join(pair)
     own, largest = [], []
-    for place, cells in tables.groups(rates, lambda c: c.place).items():
+    for place in sorted({place for place, _ in doses}):
+      cells = [c for c in rates if c.place == place]
       absent = [arm for arm in pair if (place, arm) not in doses]
       if absent or drawn is None:
         why = f'no rates of {" and ".join(absent)}'
@@ -220,7 +220,10 @@ def records(found: Laws) -> list[dict[str, Any]]:
     for refusal in law.left_out:
       add('dose', f'{at}: {refusal.what}', refusal)
   for r in found.ratios:
-    add('ratio', f'log10 {r.treatment} / {r.control}, {tables.place(r.place)}', r.log_ratio)
+    what = f'log10 {r.treatment} / {r.control}, {tables.place(r.place)}'
+    add('ratio', what, r.log_ratio)
+    for refusal in r.left_out:
+      add('ratio', f'{what}: {refusal.what}', refusal)
   for pair, finding in found.slopes.items():
     add('ratio', f'log10 {" / ".join(pair)}: slope in log10 N', finding)
   for a in found.advantages:

@@ -161,7 +161,7 @@ def too_few(cells: Sequence[Cell], axes: Sequence[str]) -> str:
 
 def _linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
   """The cells of the worlds that shared places link, by a chain of them, and a note on the rest: by
-  nothing can levels of those be told from the law. Of several such chains that of most cells."""
+  nothing can levels of those be told from the law. Of several such chains that of most places."""
   left = {c.world for c in cells}
   chains = []
   while left:
@@ -174,7 +174,7 @@ def _linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
     left -= linked
   if len(chains) < 2:
     return list(cells), []
-  kept = max(chains, key=len)
+  kept = max(chains, key=lambda own: (len({c.place for c in own}), len(own)))
   apart = sorted({c.world for c in cells} - {c.world for c in kept})
   told = f'world{"s" * (len(apart) > 1)} {", ".join(map(str, apart))}'
   return kept, [f'{told}: no place of the grid is shared with the other worlds; left out']

@@ -42,6 +42,7 @@ class Ratio:
     log_ratio: log10 of the tokens that the treatment needs over those that the control needs.
     matched: the misaligned share at which; None where it did not come to that.
     samples: [1 + 2 resamples] of log_ratio, the first the estimate; None without one.
+    left_out: doses and worlds that would have left holes.
   """
 
   place: tuple[int, int]
@@ -51,6 +52,7 @@ class Ratio:
   log_ratio: Finding
   matched: Estimate | None = None
   samples: np.ndarray | None = None
+  left_out: tuple[Refusal, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +85,7 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
     return refused('the arms are not of the same worlds')
   for law in (control, treatment):
     if law.theta is None:
-      left_out = ''.join(f'; {told}' for told in law.left_out)
-      return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}{left_out}')
+      return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}')
     if law.fails:
       return refused(f'{law.arm}: {law.fails}')
   drawn = drawn.among(worlds)

@@ -115,6 +115,8 @@ def _ratios(found: Laws) -> Iterator[str]:
   for r in found.ratios:
     at = f' (at a rate of {say(r.matched)})' if isinstance(r.log_ratio, Estimate) else ''
     yield f'  {r.treatment} / {r.control}, {tables.place(r.place)}: {factor(r.log_ratio)}{at}'
+    for left_out in r.left_out:
+      yield f'    {left_out}'
   for pair, finding in found.slopes.items():
     yield f'  {" / ".join(pair)}, log10 of the ratio for every factor 10 of N: {say(finding)}'
 
