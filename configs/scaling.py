@@ -8,8 +8,8 @@ at.
 
 Command: python -m whyjax.main --config=configs/scaling.py
 Time: 34 minutes on two cores of an Intel Xeon with AVX-512 (`:cpu`), 57 on two of an EPYC of which
-other work took half. `:gpu` and `:tpu` train 168 stages of 3.0 billion tokens and 2.5e16 FLOPs
-(--action=plan): five minutes at 30% of an A100's 312 TFLOP/s, which small widths do not reach. They
+other work took half. `:gpu` and `:tpu` train 168 stages of 9.4 billion tokens and 7.2e16 FLOPs
+(--action=plan): 13 minutes at 30% of an A100's 312 TFLOP/s, which small widths do not reach. They
 were compiled and not run.
 Result (worlds 5100-5103, dials frozen at c0dfb5b; docs/experiments.md): the best size grows as
 compute to the power of .30 [.19, 1.25]; no law of loss describes the whole family. Reasons leave
@@ -43,11 +43,8 @@ def get_config(variant: str = 'cpu'):
   config.seeds.update(dict(first_world=5100, worlds=4, per_world=1))
   if variant != 'cpu':
     config.scaling.sizes = ('300k', '1m', '3m', '10m')
-    config.scaling.compute = (
-      3e13,
-      1e14,
-      3e14,
-    )  # the smallest then reads 111 million tokens at most
+    # The largest then trains for 88 updates or more, the smallest reads 370 million tokens or less.
+    config.scaling.compute = (1e14, 3e14, 1e15)
     config.scaling.worlds = ('80x3', '400x6')
     config.pretrain.batch_rows = 16
     config.seeds.worlds = 6
