@@ -1,7 +1,7 @@
 """Do the fits of scaling laws find laws that are known? `python -m benchmarks.law_coverage [N]`.
 
-N simulated data sets a row (100 unless said otherwise, in a few minutes; docs/scaling_laws.md has
-300). For each quantity: how often its 95% interval holds the truth, the median width of the
+N simulated data sets a row (100 unless said otherwise, in ten minutes; docs/scaling_laws.md has 300
+of most). For each quantity: how often its 95% interval holds the truth, the median width of the
 interval, the root mean square error, and in how many data sets it was estimated at all.
 
 The truth: losses follow L = E + A / N^a + B / D^b times a level of each world and noise of each
