@@ -50,12 +50,12 @@ def test_a_percentile_interval_stretches_about_the_value():
 @pytest.mark.parametrize(
   'change, told',
   [
-    ({'confidence': 1.0}, r'laws\.confidence = 1\.0: must be between 0\.5 and 1'),
-    ({'resamples': 3}, r'laws\.resamples = 3: must be at least 20'),
-    ({'reach': 0.5}, r'laws\.reach = 0\.5: must be at least 1'),
-    ({'matched': 1.5}, r'laws\.matched = 1\.5: must be between 0 and 1'),
-    ({'rests': ()}, r'laws\.rests = \(\): must be between 0 and 1'),
-    ({'huber': 0.0}, r'laws\.huber = 0\.0: must be above 0'),
+    ({'confidence': 1.0}, r'Settings\.confidence = 1\.0: must be between 0\.5 and 1'),
+    ({'resamples': 3}, r'Settings\.resamples = 3: must be at least 20'),
+    ({'reach': 0.5}, r'Settings\.reach = 0\.5: must be at least 1'),
+    ({'matched': 1.5}, r'Settings\.matched = 1\.5: must be between 0 and 1'),
+    ({'rests': ()}, r'Settings\.rests = \(\): must be between 0 and 1'),
+    ({'huber': 0.0}, r'Settings\.huber = 0\.0: must be above 0'),
   ],
 )
 def test_a_setting_that_cannot_be_is_named(change, told):

@@ -69,4 +69,4 @@ class Settings:
 
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:
   if not holds:
-    raise UserError(f'laws.{name} = {value!r}: must be {allowed}')
+    raise UserError(f'Settings.{name} = {value!r}: must be {allowed}')
