@@ -84,6 +84,8 @@ def test_one_run_a_size_leaves_nothing_free():
   four = PLACES[:4]
   found = _fit(simulated.losses(0, places=four, worlds=1))
   assert 'a fifth size or another world is needed' in found.levels[0].best.why
+  assert isinstance(found.exponent, Refusal)
+  assert isinstance(_fit(simulated.losses(0, places=four, worlds=1)[:3]).exponent, Refusal)
   assert isinstance(_fit(simulated.losses(0, places=four)).levels[0].best, Estimate)
   n, d = four[1]
   near = [(n * 2.0**i, d / 2.0**i) for i in range(4)]  # where a parabola serves
@@ -144,5 +146,6 @@ def test_a_minimum_above_the_loss_of_the_last_size_is_none():
 def test_a_size_that_one_level_lost_costs_the_others_nothing():
   whole, holed = (_fit(simulated.losses(0, places=p, noise=1e-9)) for p in (PLACES, PLACES[1:]))
   assert [len(level.sizes) for level in holed.levels] == [4, 5, 5, 5]
+  assert [len(level.curve) for level in holed.levels] == [4, 4, 4, 4]
   for one, other in zip(whole.levels[1:], holed.levels[1:], strict=True):
     assert one.best.value == pytest.approx(other.best.value, rel=1e-4)

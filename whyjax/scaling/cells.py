@@ -54,6 +54,11 @@ class Cell:
     return self.parameters, self.tokens
 
   @property
+  def taught(self) -> str:
+    """The arm; '' without alignment tokens, where it is but a name."""
+    return self.arm if self.alignment_tokens else ''
+
+  @property
   def replica(self) -> tuple[int, int]:
     """(world, seed)."""
     return self.world, self.seed
@@ -204,8 +209,7 @@ def missing(cells: Iterable[Cell]) -> list[str]:
   cells = list(cells)
   worlds = {c.world for c in cells}
   found = []
-  # Without alignment tokens the arm is but a name.
-  for same in groups(cells, lambda c: (c.place, c.arm * bool(c.alignment_tokens))).values():
+  for same in groups(cells, lambda c: (c.place, c.taught)).values():
     for dose in levels(same, SAME_DOSE, 'alignment_tokens'):
       if lacking := sorted(worlds - {c.world for c in dose}):
         what = name(dose[0]).split(', world')[0]

@@ -22,7 +22,7 @@ def doses(cells: Sequence[Cell], arms: Sequence[str]) -> list[list[Cell]]:
   dose of 0."""
   found: list[list[Cell]] = []
   for arm in arms:
-    own = [c for c in cells if c.arm == arm and c.alignment_tokens]
+    own = [c for c in cells if c.taught == arm]
     for level in tables.levels(own, tables.SAME_DOSE, 'alignment_tokens'):
       same = [g for g in found if _apart(g, level) <= tables.SAME_DOSE and g[-1].arm != arm]
       if same:
@@ -48,7 +48,7 @@ def worlds(group: Sequence[Cell]) -> set[int]:
   """Those that have every arm of a dose."""
   by_arm: dict[str, set[int]] = {}
   for cell in group:
-    by_arm.setdefault(cell.arm * bool(cell.alignment_tokens), set()).add(cell.world)
+    by_arm.setdefault(cell.taught, set()).add(cell.world)
   return set.intersection(*by_arm.values())
 
 
@@ -62,7 +62,7 @@ def table(
     arms: whose cells are wanted, at a dose of both in the same worlds.
     least: worlds that are needed.
   """
-  aligned = {c.world for c in cells if c.arm in arms and c.alignment_tokens}
+  aligned = {c.world for c in cells if c.taught in arms}
   cells = sorted(cells, key=lambda c: (c.alignment_tokens, c.arm, c.replica))
   groups = doses([c for c in cells if c.world in aligned], arms)
   own = [worlds(group) for group in groups]

@@ -153,7 +153,7 @@ def _pair(pair: Pair, own, drawn: Draws, settings: Settings) -> tuple[Ratio, lis
   """(the ratio at a place, advantages in the same worlds at every dose), of the cells that are
   there in the worlds of both arms."""
   kept, left_out = complete.table(own, pair, settings.least_worlds)
-  if not set(pair) <= {c.arm for c in kept if c.alignment_tokens}:
+  if not set(pair) <= {c.taught for c in kept}:
     why = f'no {settings.least_worlds} worlds that have doses of both'
     refusal = Refusal(f'{" / ".join(pair)}, {tables.place(own[0].place)}', why)
     return Ratio(own[0].place, *pair, 0, refusal), []
