@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from whyjax.scaling import bootstrap, cells, dose_law, forecast, isoflop, loss_law, ratio
+from whyjax.scaling import slope as lines
 from whyjax.scaling.estimate import Estimate, Finding
 from whyjax.scaling.settings import Settings
 
@@ -169,7 +170,7 @@ def of_rates(rows: Sequence[Row], shift: float, slope: float, settings: Settings
     yield 'log10 ratio', shift + slope * (np.log10(place[0]) - 6), found.log_ratio
     if found.samples is not None:
       ratios.append(found)
-  yield 'slope of it in log10 N', slope, ratio.by_size(ratios, 'ratio', drawn)
+  yield 'slope of it in log10 N', slope, lines.by_size(ratios, 'ratio', drawn)
 
 
 def chinchilla(path: Path = CHINCHILLA) -> list[Row]:

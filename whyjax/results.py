@@ -147,10 +147,11 @@ def _check_counts(record: dict[str, Any]) -> None:
     raise UserError(f'eval.outcomes = {outcomes!r}: letters must be of {"".join(OUTCOMES)}')
 
 
-def factor(log10: float) -> str:
-  """A ratio given by its log10, two digits: '1/5.2' below 1, '3.1' above."""
-  ratio = f'{10 ** abs(log10):.{1 if abs(log10) < 0.995 else 0}f}'
-  return ratio if log10 >= 0 or ratio == '1.0' else f'1/{ratio}'
+def factor(log10: float, digits: int = 2) -> str:
+  """A ratio given by its log10, of two digits or more: '1/5.2' below 1, '3.1' above."""
+  power = int(abs(log10) + 0.005)  # 10 ** 0.996 is 10 to two digits
+  ratio = f'{10 ** abs(log10):.{max(digits - 1 - power, 0)}f}'
+  return ratio if log10 >= 0 or float(ratio) == 1 else f'1/{ratio}'
 
 
 def fingerprint(outcomes: str) -> str:

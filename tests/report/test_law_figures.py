@@ -172,3 +172,37 @@ def test_counts_are_written_for_people():
     '0.25', '7', '997', '1k', '63.2k', '6.32M', '2G',
   ]  # fmt: skip
   assert law_style.flops(1.04e13) == '1e13'
+
+
+def test_a_dose_of_0_alone_is_not_drawn():
+  """Each dose in a world of its own: of no dose but 0 is there a rate over worlds."""
+  rows = [r for r in simulated.rates(0, sizes=(1e6,)) if not r['arm']]
+  arm = next(r for r in simulated.rates(0, sizes=(1e6,)) if r['arm'])
+  rows += [arm | {'world': w, 'alignment_tokens': 10 ** (w + 2)} for w in range(4)]
+  found = laws.find(cells.from_rows(rows), [('why', 'what')], SETTINGS)
+  assert found.doses[0].doses == (0.0,) and drawn.drawings(found) == {}
+
+
+def _lines(rows):
+  found = laws.find(cells.from_rows(rows), (), SETTINGS)
+  figure = law_losses.loss(found)
+  lines = [line for line in figure.axes[0].lines if line.get_linestyle() != 'None']
+  return found, lines, figure.legends[0].get_title().get_text()
+
+
+def test_a_law_that_misses_its_cells_is_not_drawn():
+  rows = simulated.losses(0)
+  wrong = [
+    r | {'loss': r['loss'] * (1.03 if r['parameters'] < 5e5 < r['tokens'] / 4 else 1)} for r in rows
+  ]
+  found, lines, title = _lines(wrong)
+  assert found.loss.fails and not lines and 'misses its cells' in title
+
+
+def test_a_law_of_one_budget_is_drawn_across_its_sizes():
+  places = [(n, 1e6) for n in np.geomspace(1e5, 1e7, 5)]
+  found, (line,), title = _lines(simulated.losses(0, places=places, worlds=1))
+  assert found.loss.formula == 'E + A / N^a' and title.endswith('lines: L = E + A / N^a')
+  assert 'worlds' not in title
+  computes = [c.compute for c in found.table.losses]
+  np.testing.assert_allclose(line.get_xdata()[[0, -1]], [min(computes), max(computes)])

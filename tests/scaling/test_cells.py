@@ -21,6 +21,7 @@ def test_compute_is_six_n_d_unless_it_is_given():
 def test_losses_are_of_pretrained_models_and_rates_of_all():
   aligned = RATE | {'loss': 1.5}
   table = cells.from_rows([ROW, aligned])
+  assert table.left_out[0].startswith('1 left out (the loss of an aligned model): N = 1,000, ')
   assert [c.arm for c in table.losses] == ['']
   assert [c.rate for c in table.rates] == [0.25]
 
@@ -107,6 +108,22 @@ def test_holes_of_the_grid_are_named():
     'N = 1,000, D = 20: no result of world 1',
     'N = 1,000, D = 5,000, reason, A = 100: no result of world 1',
   ]
+
+
+def test_two_doses_of_one_world_are_two_however_near():
+  given = {0: (1000, 1150), 1: (1010, 1160), 2: (1160,)}
+  rows = [RATE | {'world': w, 'alignment_tokens': a} for w, own in given.items() for a in own]
+  doses = cells.doses(cells.from_rows(rows).cells)
+  assert [[(c.world, c.alignment_tokens) for c in dose] for dose in doses] == [
+    [(0, 1000), (1, 1010)],
+    [(0, 1150), (1, 1160), (2, 1160)],
+  ]
+
+
+@pytest.mark.parametrize('row', [None, 3, 'a', [1]])
+def test_a_row_that_is_no_mapping_is_named(row):
+  with pytest.raises(UserError, match=r'row 1 = .*: must be a mapping'):
+    cells.from_rows([ROW, row])
 
 
 def test_a_dose_of_0_is_there_under_any_name():

@@ -151,6 +151,10 @@ def test_rates_of_zero_have_an_interval_too():
       'all rates after alignment are at the floor (at most 0.04): smaller doses are needed',
     ),
     (
+      {0: 0.02, 10: 0.04, 100: 0.01, 1000: 0.02},
+      'all rates are at the floor, without alignment too (0.02): nothing can fall',
+    ),
+    (
       {0: 1.0, 10: 0.98, 100: 0.97, 1000: 0.96},
       'all rates are at the ceiling (at least 0.96): larger doses are needed',
     ),
@@ -160,7 +164,7 @@ def test_rates_of_zero_have_an_interval_too():
     ),
     (
       {10: 0.5, 20: 0.5, 100: 0.6, 1000: 0.75},
-      'from A = 10 to 1,000 the rate falls by -0.25; a curve needs a sure fall, of 0.1 or more',
+      'from A = 10 to 1,000 the rate rises by 0.25; a curve needs a sure fall, of 0.1 or more',
     ),
   ],
 )
@@ -185,7 +189,9 @@ def test_too_few_worlds_give_no_number():
 def test_a_fall_before_the_first_dose_has_no_midpoint():
   given = {0: 0.9, 1000: 0.35, 3000: 0.2, 10_000: 0.13, 30_000: 0.11}
   law = _laws(_rates(given, items=10_000), arms=('what',))[1]
-  assert law.findings['midpoint'].why == 'it lies below the doses tried (A = 1,000 to 30,000)'
+  assert (
+    law.findings['midpoint'].why == 'the midpoint lies below the doses tried (A = 1,000 to 30,000)'
+  )
   assert isinstance(law.findings['steepness'], Refusal)
   assert law.findings['ceiling'].holds(0.9)
 
@@ -225,6 +231,36 @@ def test_a_curve_that_misses_its_doses_predicts_nothing():
   drawn, law = _laws(rows, arms=('what',))
   assert 'the curve misses its own doses by' in law.fails
   assert law.fails in dose_law.predict(law, 500, drawn, SETTINGS).why
+
+
+def test_worlds_that_agree_to_the_digit_do_not_make_a_curve_right():
+  """Then no replicates tell what is noise: the size of the misfit decides."""
+  _, law = _laws(_rates({0: 1.0, 100: 0.0, 1000: 1.0, 10_000: 0.0, 100_000: 0.0}), arms=('what',))
+  assert re.fullmatch(
+    r'the curve misses its own doses by 0\.\d+ \(and nothing says how much of that is noise\)',
+    law.fails,
+  )
+  _, sound = _laws(_rates({0: 1.0, 100: 1.0, 1000: 0.5, 10_000: 0.0, 100_000: 0.0}), arms=('what',))
+  assert not sound.fails
+
+
+@pytest.mark.parametrize(
+  'rates, told',
+  [
+    ((0.04, 0.01, 0.0, 0.0, 0.0), 'at its smallest dose .* below .* less than 1/'),
+    ((0.9, 0.9, 0.9, 0.88, 0.9), 'at its full dose .* above .* more than '),
+    ((0.3, 0.1, 0.3, 0.1, 0.3), 'why has no curve: from A'),
+  ],
+)
+def test_an_arm_without_a_curve_is_bounded_by_its_rates_where_they_are_sure(rates, told):
+  rows = simulated.rates(0, sizes=(1e6,), spread=NONE, items=1000)
+  rows = [r for r in rows if r['arm']]  # the dose of 0 would be the ceiling of both
+  for world in range(4):
+    own = [r for r in rows if (r['arm'], r['world']) == ('why', world)]
+    for row, rate in zip(sorted(own, key=lambda r: r['alignment_tokens']), rates, strict=True):
+      row['rate'] = rate
+  found = _ratio(rows).log_ratio
+  assert isinstance(found, Refusal) and re.search(told, found.why)
 
 
 def test_predictions_reach_ten_times_and_no_more():

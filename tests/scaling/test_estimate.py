@@ -33,6 +33,10 @@ def test_numbers_are_written_for_people():
   assert estimate.number(1_048_576, 7) == '1,048,576'
   assert [estimate.number(v, 7) for v in (100_000, 12.5)] == ['100,000', '12.5']
   assert estimate.factor(Estimate(-1.0, -1.3, 0.2)) == '1/10 [1/20, 1.6]'
+  assert estimate.factor(Estimate(0.001, 0.0, 0.002)) == '1.002 [1.000, 1.005]'
+  assert estimate.factor(Estimate(1.7, 1.6, 2.9996)) == '50 [40, 999]'
+  assert estimate.percent(Estimate(0.012, -0.003, 0.021)) == '+1.20% [-0.30%, +2.10%]'
+  assert estimate.percent(Estimate(-1e-6, -2e-6, 3e-6)) == '-0.0001% [-0.0002%, +0.0003%]'
   assert estimate.say(Refusal('b', 'only one value of D')) == 'not estimated (only one value of D)'
   assert str(Refusal('b', 'only one value of D')) == 'b: only one value of D'
 
@@ -51,10 +55,17 @@ def test_a_percentile_interval_stretches_about_the_value():
   'change, told',
   [
     ({'confidence': 1.0}, r'Settings\.confidence = 1\.0: must be between 0\.5 and 1'),
-    ({'resamples': 3}, r'Settings\.resamples = 3: must be at least 20'),
-    ({'reach': 0.5}, r'Settings\.reach = 0\.5: must be at least 1'),
+    ({'resamples': 3}, r'Settings\.resamples = 3: must be a whole number, at least 20'),
+    ({'reach': 0.5}, r'Settings\.reach = 0\.5: must be a number, at least 1'),
     ({'matched': 1.5}, r'Settings\.matched = 1\.5: must be between 0 and 1'),
-    ({'rests': ()}, r'Settings\.rests = \(\): must be between 0 and 1'),
+    ({'rests': ()}, r'Settings\.rests = \(\): must be numbers between 0 and 1'),
+    ({'confidence': None}, r'Settings\.confidence = None: must be between 0\.5 and 1'),
+    ({'check': 'a'}, r"Settings\.check = 'a': must be between 0 and 1"),
+    ({'resamples': 50.5}, r'Settings\.resamples = 50\.5: must be a whole number'),
+    ({'resamples': '60'}, r"Settings\.resamples = '60': must be a whole number"),
+    ({'seed': -1}, r'Settings\.seed = -1: must be a whole number, at least 0'),
+    ({'reach': math.inf}, r'Settings\.reach = inf: must be a number, at least 1'),
+    ({'exponents': 3}, r'Settings\.exponents = 3: must be numbers above 0'),
     ({'huber': 0.0}, r'Settings\.huber = 0\.0: must be above 0'),
   ],
 )

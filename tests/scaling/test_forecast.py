@@ -2,6 +2,7 @@
 compared."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -162,11 +163,56 @@ def test_a_place_is_held_out_in_all_worlds():
   assert not {c.place for c in seen} & {c.place for c in largest}
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"findings": [{"value": 1}]}', '{}'])
-def test_a_damaged_forecast_is_one_line(tmp_path, text):
+@pytest.mark.parametrize(
+  'damage',
+  [
+    lambda text: '',
+    lambda text: '[]',
+    lambda text: '{}',
+    lambda text: '{"findings": [{"value": 1}]}',
+    lambda text: json.dumps(json.loads(text) | {'findings': []}),
+    lambda text: json.dumps(json.loads(text) | {'confidence': '0.95'}),
+    lambda text: json.dumps(json.loads(text) | {'places': [[1, 2, None]]}),
+  ],
+)
+def test_a_damaged_forecast_is_one_line(tmp_path, table, damage):
   path = tmp_path / 'forecast.json'
-  path.write_text(text)
+  seen, largest = forecast.split(table, SETTINGS)
+  forecast.write(forecast.forecast(seen, forecast.places(largest), SETTINGS), path)
+  path.write_text(damage(path.read_text()))
   with pytest.raises(UserError, match=r'forecast\.json: is damaged'):
     forecast.read(path)
   with pytest.raises(UserError, match='cannot be read'):
     forecast.read(tmp_path / 'none.json')
+
+
+@pytest.mark.parametrize(
+  'place',
+  [(10**7, 10**8, float('nan')), (0, 1, 1.0), (-5, 1, 1.0), (5, 1), (5, 1, '1'), 7],
+  ids=str,
+)
+def test_a_planned_cell_that_cannot_be_is_named(place):
+  with pytest.raises(
+    UserError, match=r'planned: .*: parameters, tokens and compute must be numbers'
+  ):
+    laws.find(cells.from_rows([]), planned=[place])
+
+
+def test_a_kept_forecast_of_other_cells_than_the_planned_is_refused(tmp_path):
+  rows, path = cells.from_rows(simulated.losses(0)), tmp_path / 'forecast.json'
+  planned = [tuple(_place(2e7, 3e7))]
+  found = laws.find(rows, settings=SETTINGS, planned=planned, keep=path)
+  assert found.forecast.places == (Place(*planned[0]),)
+  again = laws.find(rows, settings=SETTINGS, planned=planned, keep=path)
+  assert again.forecast == found.forecast
+  with pytest.raises(
+    UserError, match='is a forecast of N = 20,000,000, D = 30,000,000: other cells'
+  ):
+    laws.find(rows, settings=SETTINGS, planned=[_place(3e7, 3e7)], keep=path)
+
+
+def test_of_two_budgets_the_law_is_of_the_one_that_is_held_out():
+  places = [(n, d) for n in np.geomspace(1e5, 1e7, 5) for d in (1e6, 3e6)]
+  found = laws.find(cells.from_rows(simulated.losses(0, places=places)), settings=SETTINGS)
+  assert isinstance(found.forecast.findings[0], Estimate)
+  assert found.compared[0].error.holds(0)

@@ -149,3 +149,14 @@ def test_a_size_that_one_level_lost_costs_the_others_nothing():
   assert [len(level.curve) for level in holed.levels] == [4, 4, 4, 4]
   for one, other in zip(whole.levels[1:], holed.levels[1:], strict=True):
     assert one.best.value == pytest.approx(other.best.value, rel=1e-4)
+
+
+def test_worlds_that_share_no_place_are_not_compared():
+  """Their levels could not be told from what size does."""
+  rows = simulated.losses(0, places=PLACES, worlds=4, spread=0.1)
+  sizes = sorted({r['parameters'] for r in rows})
+  apart = [r for r in rows if (sizes.index(r['parameters']) % 2 == 0) == (r['world'] < 2)]
+  found = _fit(apart)
+  assert 'no place of the grid is shared' in found.notes[0]
+  kept = [r for r in apart if str(r['world']) not in found.notes[0].split(':')[0]]
+  assert _fit(kept).levels == found.levels

@@ -253,3 +253,24 @@ def test_arms_whose_names_have_the_same_letters_are_drawn_apart():
   table = cells.from_rows([r | {'rate': 0.5} for r in rows])
   found = laws.find(table, [('ab', 'ba')], SETTINGS)
   assert all(a.difference.low < 0 < a.difference.high for a in found.advantages)
+
+
+def test_advantages_that_were_refused_are_told():
+  rows = simulated.rates(0, sizes=(1e6,))
+  apart = [
+    r | {'alignment_tokens': round(1.6 * r['alignment_tokens'])} if r['arm'] == 'why' else r
+    for r in rows
+  ]
+  told = ' '.join(text.text(_find(apart)).split())
+  assert 'why less what, N = 1,000,000, D = 1,000,000, for every factor 10 of A: not' in told
+  few = _find(simulated.rates(0, sizes=(1e6,), worlds=2))
+  assert {f.why for f in few.advantage_slopes.values()} == {
+    '2 worlds; an interval over worlds needs at least 3',
+    '0 of the 3 sizes that a slope needs have it',
+  }
+
+
+def test_a_pair_given_twice_is_told_once():
+  table = cells.from_rows(simulated.rates(0, sizes=(1e6,)))
+  once, twice = (laws.find(table, [PAIR] * n, SETTINGS) for n in (1, 2))
+  assert laws.records(once) == laws.records(twice)

@@ -230,3 +230,8 @@ def test_few_places_have_wide_intervals(places):
     found = _fit(rows, Settings(resamples=40, rests=(0.5,), exponents=(0.3,))).findings['a']
     held.append(isinstance(found, Refusal) or found.holds(simulated.LAW['a']))
   assert np.mean(held) >= 0.85
+
+
+def test_one_isoflop_level_is_not_told_to_have_one_size():
+  law = _fit(simulated.losses(0, places=[(n, 1e12 / n) for n in np.geomspace(1e5, 1e7, 5)]))
+  assert law.findings['a'].why == 'no D has the 4 values of N that a law needs'

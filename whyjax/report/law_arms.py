@@ -11,7 +11,7 @@ import numpy as np
 from whyjax.report import figures, law_style
 from whyjax.report.figures import LIGHT, Theme
 from whyjax.scaling import cells as tables
-from whyjax.scaling import logistic
+from whyjax.scaling import logistic, slope
 from whyjax.scaling.dose_law import DoseLaw
 from whyjax.scaling.estimate import Estimate
 from whyjax.scaling.laws import Laws
@@ -24,7 +24,7 @@ def misalignment(found: Laws, theme: Theme = LIGHT) -> Figure:
   """Misaligned share at the largest dose against compute of pretraining: a size a panel, an arm a
   line."""
   at = {c.place: c.compute for c in found.table.rates}
-  rated = [law for law in found.doses if isinstance(law.rates[-1], Estimate)]
+  rated = [law for law in found.doses if law.doses[-1] and isinstance(law.rates[-1], Estimate)]
   sizes = sorted({law.place[0] for law in found.doses})
   figure, axes = _panels(len(sizes), 2.4, theme)
   styles = figures.arm_styles((law.arm for law in found.doses), theme)
@@ -180,10 +180,10 @@ def ratio(found: Laws, theme: Theme = LIGHT) -> Figure:
       for j, r in enumerate(group):
         shift = law_style.beside(i, len(pairs), 0.07) * law_style.beside(j, len(group), 0.02)
         law_style.points(ax, [(r.place[0] * shift, _power(r.log_ratio))], look)
-    slope, label = found.slopes[pair], ' / '.join(pair)
-    if isinstance(slope, Estimate):
+    growth, label = found.slopes[pair], ' / '.join(pair)
+    if isinstance(growth, Estimate):
       _slope_line(ax, own, found, look[0])
-      label += f': log10 moves by {law_style.said(slope)} for every factor 10 of N'
+      label += f': log10 moves by {law_style.said(growth)} for every factor 10 of N at equal D'
     styles[label] = look
   ax.axhline(1, color=theme.faint, linewidth=0.8, zorder=1)
   ax.margins(0.1)
@@ -199,13 +199,11 @@ def _power(found: Estimate) -> Estimate:
 
 
 def _slope_line(ax: Axes, ratios: Sequence[Ratio], found: Laws, colour: str) -> None:
-  """The least-squares line through log ratios against log N, with its band."""
+  """The line through log ratios against log N, at the mean log D, with its band."""
   x = np.log10([r.place[0] for r in ratios])
-  y = np.array([r.samples for r in ratios])
-  away = x - x.mean()
-  slope = away @ y / (away @ away)
+  mean = np.mean([r.samples for r in ratios], axis=0)
   at = np.linspace(x.min(), x.max(), 40)
-  lines = y.mean(axis=0) + (at[:, None] - x.mean()) * slope
+  lines = mean + (at[:, None] - x.mean()) * slope.samples(ratios, found.settings)
   drawn = found.draws.among(min(r.worlds for r in ratios))
   ends = [drawn.interval(line) for line in lines]
   low, high = (10.0 ** np.array([getattr(e, side) for e in ends]) for side in ('low', 'high'))

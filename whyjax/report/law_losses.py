@@ -21,9 +21,14 @@ def loss(found: Laws, theme: Theme = LIGHT) -> Figure:
   figure, ((ax,),) = figures.grid(1, 1, (7.6, 4.9), theme)
   by_size = tables.groups(found.table.losses, lambda c: c.parameters)
   looks = law_style.shades(list(by_size), theme)
+  law = found.loss
+  drawn = law.fit and not law.fails
+  if drawn and law.fit.axes == ('parameters',):
+    _law_line(ax, found, law.cells, theme.faint)
   for size, own in by_size.items():
     colour, marker = looks[size]
-    _law_line(ax, found, own, colour)
+    if drawn and 'tokens' in law.fit.axes:
+      _law_line(ax, found, own, colour)
     for same in tables.groups(own, lambda c: c.place).values():
       mean, error = _mean(same)
       x = np.mean([c.compute for c in same])
@@ -46,8 +51,11 @@ def loss(found: Laws, theme: Theme = LIGHT) -> Figure:
   styles = {f'N = {law_style.count(size)}': look for size, look in looks.items()}
   if predicted:
     styles['predicted before it was seen'] = (theme.ink, '_')
-  title = 'Held-out loss: mean ± 2 standard errors over worlds'
-  title += f'; lines: L = {found.loss.formula}' if found.loss.fit else '; no law'
+  worlds = len({c.world for c in found.table.losses})
+  title = 'Held-out loss' + (': mean ± 2 standard errors over worlds' if worlds > 1 else '')
+  title += f'; lines: L = {law.formula}' if drawn else (
+    '; the law misses its cells and is not drawn' if law.fit else '; no law'
+  )  # fmt: skip
   figures.legend(figure, title, styles, theme, columns=4)
   return figure
 
@@ -63,15 +71,17 @@ def _mean(cells: Sequence[tables.Cell]) -> tuple[float, float]:
 
 
 def _law_line(ax: Axes, found: Laws, cells: Sequence[tables.Cell], colour: str) -> None:
-  """The law at one size over the budgets that it was fitted to, with its band."""
+  """The law over the places of these cells that it was fitted to, of one size or of one budget of
+  text, with its band."""
   fit, known = found.loss.fit, {c.place for c in found.loss.cells}
-  budgets = np.array(sorted({(c.tokens, c.compute) for c in cells if c.place in known}))
-  if fit is None or len(budgets) < 2:
+  places = {c.place: (*c.place, c.compute) for c in cells if c.place in known}
+  if len(places) < 2:
     return
-  tokens = np.geomspace(*budgets[[0, -1], 0], 60)
-  # Attention makes compute not quite proportional to tokens.
-  compute = np.exp(np.interp(np.log(tokens), *np.log(budgets).T))
-  columns = {'parameters': np.full(60, cells[0].parameters), 'tokens': tokens}
+  # Head and attention make compute not quite proportional to parameters and tokens.
+  logs = np.log(sorted(places.values(), key=lambda p: p[2]))
+  compute = np.linspace(*logs[[0, -1], 2], 60)
+  parameters, tokens = (np.exp(np.interp(compute, logs[:, 2], own)) for own in logs[:, :2].T)
+  columns, compute = {'parameters': parameters, 'tokens': tokens}, np.exp(compute)
   value, samples = fit.log_loss(np.stack([columns[axis] for axis in fit.axes], axis=1))
   tails = [(1 - found.settings.confidence) / 2, (1 + found.settings.confidence) / 2]
   low, high = np.exp(np.quantile(samples, tails, axis=0))

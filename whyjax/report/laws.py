@@ -25,7 +25,11 @@ ABOUT = {
 
 def drawings(found: Laws) -> dict[str, Callable[..., Figure]]:
   """By name, the figures that these findings allow; each takes a theme."""
-  rated = [law for law in found.doses if any(isinstance(r, Estimate) for r in law.rates)]
+  rated = [  # a dose of 0 alone says nothing of an arm
+    law
+    for law in found.doses
+    if any(dose and isinstance(r, Estimate) for dose, r in zip(law.doses, law.rates, strict=True))
+  ]
   allowed = {
     'loss': (law_losses.loss, found.table.losses),
     'isoflop': (law_losses.isoflop, [level for level in found.isoflop.levels if level.curve]),

@@ -23,7 +23,7 @@ import numpy as np
 
 from whyjax.scaling import complete
 from whyjax.scaling.cells import Cell
-from whyjax.scaling.estimate import Estimate, of_samples, student
+from whyjax.scaling.estimate import Estimate, few_worlds, of_samples
 from whyjax.scaling.settings import Settings
 
 
@@ -47,7 +47,7 @@ class Draws:
 
   def among(self, worlds: int) -> 'Draws':
     """The same, for what so many worlds say and no more."""
-    return dataclasses.replace(self, stretch=_stretch(worlds, self.settings))
+    return dataclasses.replace(self, stretch=few_worlds(worlds, self.settings.confidence))
 
   def interval(self, samples: np.ndarray) -> Estimate:
     """The estimate of samples as `rates` orders them: as is, over worlds, below worlds."""
@@ -69,11 +69,8 @@ def draws(cells: Sequence[Cell], settings: Settings) -> Draws:
     of_seed *= len(seeds) / of_seed.sum(axis=0)
     for seed, own in zip(seeds, of_seed, strict=True):
       over[world, seed], below[world, seed] = of_world, own
-  return Draws(tuple(worlds), over, below, _stretch(len(worlds), settings), settings)
-
-
-def _stretch(worlds: int, settings: Settings) -> float:
-  return float(student(worlds - 1, settings.confidence) * np.sqrt((worlds + 1) / (worlds - 1)))
+  stretch = few_worlds(len(worlds), settings.confidence)
+  return Draws(tuple(worlds), over, below, stretch, settings)
 
 
 def rates(

@@ -93,6 +93,8 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> Table:
   found: dict[tuple, list[Cell]] = {}
   left_out: dict[str, list[Cell]] = {}
   for i, row in enumerate(rows):
+    if not isinstance(row, Mapping):
+      raise UserError(f'row {i} = {row!r}: must be a mapping from columns to values')
     cell = _cell(i, row)
     for why in _unusable(row, cell):
       left_out.setdefault(why, []).append(cell)
@@ -134,7 +136,8 @@ def _together(same: Sequence[Cell]) -> Cell | None:
 
 
 def _cell(i: int, row: Mapping[str, Any]) -> Cell:
-  """A row as a cell; a loss or rate that is no number becomes None, a compute not given 0."""
+  """A row as a cell; a loss or rate that is no number, or a loss of an aligned model, becomes None,
+  a compute not given 0."""
 
   def require(holds, name, allowed):
     if not holds:
@@ -164,6 +167,7 @@ def _cell(i: int, row: Mapping[str, Any]) -> Cell:
   require(row['compute'] is None or (compute or 0) > 0, 'compute', 'above 0')
   whole = {n: int(row[n]) for n in ('parameters', 'tokens', 'world', 'seed', 'alignment_tokens')}
   items = int(row['items'])
+  loss = None if row['arm'] else loss  # alignment is not pretraining
   return Cell(**whole, compute=compute or 0.0, arm=row['arm'], loss=loss, rate=rate, items=items)
 
 
@@ -181,7 +185,9 @@ def _finite(value: float | None) -> float | None:
 def _unusable(row: Mapping[str, Any], cell: Cell) -> list[str]:
   """Why a row, or what it gives as loss or rate, says nothing."""
   values = {n: row[n] for n in ('loss', 'rate') if row.get(n) is not None}
-  bad = [f'{n} is {value}' for n, value in values.items() if getattr(cell, n) is None]
+  bad = [f'{n} is {value}' for n, value in values.items() if _finite(value) is None]
+  if cell.arm and 'loss' in values:
+    bad.append('the loss of an aligned model')
   if cell.loss is not None or cell.rate is not None:
     return bad
   return [str(row['why'])] if row.get('why') else bad or ['neither loss nor rate']
@@ -210,7 +216,7 @@ def missing(cells: Iterable[Cell]) -> list[str]:
   worlds = {c.world for c in cells}
   found = []
   for same in groups(cells, lambda c: (c.place, c.taught)).values():
-    for dose in levels(same, SAME_DOSE, 'alignment_tokens'):
+    for dose in doses(same):
       if lacking := sorted(worlds - {c.world for c in dose}):
         what = name(dose[0]).split(', world')[0]
         found.append(f'{what}: no result of world {", ".join(map(str, lacking))}')
@@ -240,13 +246,48 @@ def runs(cells: Iterable[Cell]) -> list[Cell]:
   ]  # fmt: skip
 
 
-def levels(cells: Iterable[Cell], factor: float, axis: str = 'compute') -> list[list[Cell]]:
-  """Cells by compute (or another axis), least first: within a level the largest is at most `factor`
-  times the least."""
+def levels(cells: Iterable[Cell], factor: float) -> list[list[Cell]]:
+  """By compute, least first: within a level the largest is at most `factor` times the least."""
   found: list[list[Cell]] = []
-  for cell in sorted(cells, key=lambda c: getattr(c, axis)):
-    if found and getattr(cell, axis) <= factor * getattr(found[-1][0], axis):
+  for cell in sorted(cells, key=lambda c: c.compute):
+    if found and cell.compute <= factor * found[-1][0].compute:
       found[-1].append(cell)
     else:
       found.append([cell])
   return found
+
+
+def doses(cells: Iterable[Cell]) -> list[list[Cell]]:
+  """Cells of one arm by dose, least first. Within one the largest is at most `SAME_DOSE` times the
+  least, and no replica has two: those would be doses of their own."""
+  found: list[list[Cell]] = []
+  for cell in sorted(cells, key=lambda c: c.alignment_tokens):
+    last = found[-1] if found else []
+    again = {c.replica for c in last if c.alignment_tokens != cell.alignment_tokens}
+    near = bool(last) and cell.alignment_tokens <= SAME_DOSE * last[0].alignment_tokens
+    if near and cell.replica not in again:
+      last.append(cell)
+    else:
+      found.append([cell])
+  return found
+
+
+def linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+  """The cells of the worlds that shared places link, by a chain of them, and a note on the rest: by
+  nothing can levels of those be told from the law. Of several such chains that of most places."""
+  left = {c.world for c in cells}
+  chains = []
+  while left:
+    linked, more = set(), {min(left)}
+    while more:
+      linked |= more
+      places = {c.place for c in cells if c.world in linked}
+      more = {c.world for c in cells if c.place in places} - linked
+    chains.append([c for c in cells if c.world in linked])
+    left -= linked
+  if len(chains) < 2:
+    return list(cells), []
+  kept = max(chains, key=lambda own: (len({c.place for c in own}), len(own)))
+  apart = sorted({c.world for c in cells} - {c.world for c in kept})
+  told = f'world{"s" * (len(apart) > 1)} {", ".join(map(str, apart))}'
+  return kept, [f'{told}: no place of the grid is shared with the other worlds; left out']

@@ -23,7 +23,7 @@ def doses(cells: Sequence[Cell], arms: Sequence[str]) -> list[list[Cell]]:
   found: list[list[Cell]] = []
   for arm in arms:
     own = [c for c in cells if c.taught == arm]
-    for level in tables.levels(own, tables.SAME_DOSE, 'alignment_tokens'):
+    for level in tables.doses(own):
       same = [g for g in found if _apart(g, level) <= tables.SAME_DOSE and g[-1].arm != arm]
       if same:
         min(same, key=lambda g: _apart(g, level)).extend(level)

@@ -128,6 +128,9 @@ def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) 
   highest = max((r for r, dose in zip(rates, at, strict=True) if dose), key=lambda r: r.value)
   if highest.value < FLOOR:
     most = say(highest)
+    none = rates[0] if at[0] == 0 else None
+    if none and none.value < FLOOR:
+      return f'all rates are at the floor, without alignment too ({say(none)}): nothing can fall'
     return f'all rates after alignment are at the floor (at most {most}): smaller doses are needed'
   lowest = min(rates, key=lambda r: r.value)
   if lowest.value > 1 - FLOOR:
@@ -137,13 +140,16 @@ def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) 
   least = drawn.settings.least_fall
   if fall.value < least or fall.low <= 0:
     span = f'from A = {number(at[0])} to {number(at[-1])}'
-    return f'{span} the rate falls by {say(fall)}; a curve needs a sure fall, of {least:g} or more'
+    moves = f'falls by {say(fall)}'
+    if fall.value < 0:
+      moves = f'rises by {say(Estimate(-fall.value, -fall.high, -fall.low))}'
+    return f'{span} the rate {moves}; a curve needs a sure fall, of {least:g} or more'
   return ''
 
 
 def _check(groups, x, best, settings: Settings) -> str:
-  """Why a curve does not describe its doses (lack of fit, worlds' levels taken out); '' when it
-  does, or when nothing is left to tell by."""
+  """Why a curve does not describe its doses; '' when it does: lack of fit, worlds' levels taken
+  out, or where nothing is left to tell by (worlds agree to the digit) the size of the misfit."""
   runs = [(i, c) for i, group in enumerate(groups) for c in group]
   code = np.array([i for i, _ in runs])
   worlds = sorted({c.world for _, c in runs})
@@ -155,9 +161,10 @@ def _check(groups, x, best, settings: Settings) -> str:
   p = misfit.f_test(r, small, np.column_stack([np.eye(len(groups))[code], own])).p
   means = np.bincount(code, residuals) / np.bincount(code)
   size = float(np.sqrt(np.mean(means**2)))
-  if p is None or p >= settings.check or size < settings.least_fall / 2:
+  if size < settings.least_fall / 2 or (p is not None and p >= settings.check):
     return ''
-  return f'the curve misses its own doses by {size:.2f} (F test, p = {p:.1g})'
+  told = 'and nothing says how much of that is noise' if p is None else f'F test, p = {p:.1g}'
+  return f'the curve misses its own doses by {size:.2f} ({told})'
 
 
 def _findings(theta, at, drawn: Draws, settings: Settings) -> dict[str, Finding]:
@@ -173,7 +180,7 @@ def _findings(theta, at, drawn: Draws, settings: Settings) -> dict[str, Finding]
   low, high = np.log(given[0]), np.log(given[-1])
   if not low <= log_mid.value <= high:
     side = 'below' if log_mid.value < low else 'beyond'
-    why = f'it lies {side} {tried}'
+    why = f'the midpoint lies {side} {tried}'
     return found | {name: Refusal(name, why) for name in NAMES[2:]}
   margin = np.log(settings.reach)
   if log_mid.low < low - margin or log_mid.high > high + margin:

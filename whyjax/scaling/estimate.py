@@ -3,6 +3,7 @@
 Nothing in this room prints a bare number: all that formats numbers takes an Estimate.
 """
 
+from collections.abc import Callable
 import dataclasses
 import math
 
@@ -55,18 +56,28 @@ def say(found: Finding, digits: int = 3) -> str:
     return f'not estimated ({found.why})'
   if not isinstance(found, Estimate):
     raise TypeError(f'{found!r}: only an Estimate can be printed, a number with its interval')
-  ends = found.low, found.high
-  while ends[0] < ends[1] and digits < 9 and len({number(v, digits) for v in ends}) == 1:
-    digits += 1
-  value, low, high = (number(v, digits) for v in (found.value, found.low, found.high))
-  return f'{value} [{low}, {high}]'
+  return _apart(found, number, digits)
 
 
 def factor(found: Finding) -> str:
   """A ratio given by its log10: '1/5.2 [1/12, 1/2.1]'; otherwise as `say`."""
   if not isinstance(found, Estimate):
     return say(found)
-  value, low, high = map(results.factor, (found.value, found.low, found.high))
+  return _apart(found, results.factor, 2)
+
+
+def percent(found: Estimate) -> str:
+  """A share as a signed percentage: '+1.20% [-0.30%, +2.10%]'."""
+  return _apart(found, lambda v, digits: f'{round(v, digits + 2) + 0.0:+.{digits}%}', 2)
+
+
+def _apart(found: Estimate, written: Callable[[float, int], str], digits: int) -> str:
+  """'value [low, high]', each written to so many digits, or to as many as tell the ends apart."""
+  while found.low < found.high and digits < 9 and (
+    written(found.low, digits) == written(found.high, digits)
+  ):  # fmt: skip
+    digits += 1
+  value, low, high = (written(v, digits) for v in (found.value, found.low, found.high))
   return f'{value} [{low}, {high}]'
 
 
@@ -112,3 +123,9 @@ def widening(residuals: int, freedom: int, confidence: float) -> float:
   """How much wider than residuals of a fit noise has to be taken for an interval, where so many of
   them are free."""
   return float(np.sqrt(residuals / freedom)) * student(freedom, confidence)
+
+
+def few_worlds(worlds: int, confidence: float) -> float:
+  """How much wider than its percentiles a bootstrap over so many worlds has to be taken:
+  exponential weights of few vary too little, and percentiles know no degrees of freedom."""
+  return student(worlds - 1, confidence) * float(np.sqrt((worlds + 1) / (worlds - 1)))

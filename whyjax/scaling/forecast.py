@@ -5,10 +5,12 @@ is kept, and only then compared. `forecast` is given what the held-out cells are
 to; `write` never overwrites.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import hashlib
 import json
+import math
+import numbers
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,6 +123,22 @@ def places(cells: Sequence[Cell]) -> list[Place]:
   return [Place(*at, float(np.mean([c.compute for c in same]))) for at, same in found.items()]
 
 
+def checked(planned: Iterable[Sequence[float]]) -> list[Place]:
+  """The places, if they can be.
+
+  Raises:
+    UserError: one can't.
+  """
+  found = []
+  for place in planned:
+    given = place if isinstance(place, tuple | list) else ()
+    real = [v for v in given if isinstance(v, numbers.Real) and 0 < v < math.inf]
+    if not len(real) == len(given) == len(Place._fields):
+      raise UserError(f'planned: {place!r}: parameters, tokens and compute must be numbers above 0')
+    found.append(Place(*place))
+  return found
+
+
 def forecast(seen: Sequence[Cell], wanted: Sequence[Place], settings: Settings) -> Forecast:
   """Fits the cells seen and predicts the wanted ones.
 
@@ -131,7 +149,7 @@ def forecast(seen: Sequence[Cell], wanted: Sequence[Place], settings: Settings) 
   for place in wanted:
     if place[:2] in known:
       raise UserError(f'{tables.place(place[:2])}: is in the fit; a forecast is of other cells')
-  law = loss_law.fit(seen, settings)
+  law = loss_law.fit(seen, settings, wanted)
   levels = dict(law.fit.levels) if law.fit else {}
   found = tuple(predict(law, wanted, settings))
   return Forecast(law.formula, settings.confidence, digest(seen), levels, tuple(wanted), found)
@@ -209,10 +227,14 @@ def read(path: Path) -> Forecast:
   try:
     record = json.loads(Path(path).read_text(encoding='utf-8'))
     findings = [Refusal(**f) if 'why' in f else Estimate(**f) for f in record.pop('findings')]
-    record['levels'] = {int(world): level for world, level in record['levels'].items()}
-    record['places'] = tuple(Place(*p) for p in record['places'])
-    return Forecast(**record, findings=tuple(findings))
+    record['levels'] = {int(world): float(own) for world, own in record['levels'].items()}
+    record['places'] = tuple(checked(record['places']))
+    made = Forecast(**record, findings=tuple(findings))
+    if len(made.findings) != len(made.places):
+      raise ValueError(f'{len(made.findings)} findings of {len(made.places)} places')
+    Settings(confidence=made.confidence)
+    return made
   except OSError as error:
     raise UserError(f'{path}: cannot be read ({error.strerror})') from error
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+  except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(f'{path}: is damaged ({error})') from error

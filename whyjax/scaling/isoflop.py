@@ -65,10 +65,11 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class IsoFlop:
-  """All levels with more than one size, and g of N_opt ~ C^g."""
+  """All levels with more than one size, g of N_opt ~ C^g, and what else a reader must know."""
 
   levels: tuple[Level, ...]
   exponent: Finding
+  notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,12 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   Args:
     cells: pretrained models with a loss.
   """
-  cells = tables.runs(cells)
+  linked, apart = tables.linked(tables.runs(cells))
+  return dataclasses.replace(_fit(linked, settings), notes=tuple(apart))
+
+
+def _fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
+  """Of runs of worlds that places link."""
   groups = [g for g in tables.levels(cells, settings.same_compute) if len(_sizes(g)) > 1]
   usable = [g for g in groups if len(_sizes(g)) >= SIZES]
   levels = [_bare(g, _few(g)) for g in groups if g not in usable]

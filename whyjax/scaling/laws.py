@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from whyjax.errors import UserError
-from whyjax.scaling import bootstrap, complete, dose_law, forecast, isoflop, loss_law, ratio
+from whyjax.scaling import bootstrap, complete, dose_law, forecast, isoflop, loss_law, ratio, slope
 from whyjax.scaling import cells as tables
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.cells import Table
@@ -78,10 +78,11 @@ def find(
     keep: where the forecast is kept, or was.
 
   Raises:
-    UserError: pairs are none, or the forecast can't be kept or read.
+    UserError: pairs or planned cells are none, or the forecast can't be kept or read, or is of
+      other cells than the planned.
   """
   settings = settings or Settings()
-  pairs = _checked(pairs)
+  pairs, planned = _checked(pairs), forecast.checked(planned)
   losses, rates = table.losses, table.rates
   made, stale = _forecast(losses, planned, keep, settings)
   compared = forecast.compare(made, losses)
@@ -111,7 +112,7 @@ def _checked(pairs: Iterable[Pair]) -> list[Pair]:
     names = isinstance(pair, tuple | list) and all(isinstance(arm, str) for arm in pair)
     if not names or len(pair) != 2 or pair[0] == pair[1]:
       raise UserError(f'pairs: {pair!r}: must be the names of two arms, treatment and control')
-  return [tuple(pair) for pair in pairs]
+  return list(dict.fromkeys(tuple(pair) for pair in pairs))
 
 
 def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[Forecast, list[str]]:
@@ -121,6 +122,9 @@ def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[F
     raise UserError(f'keep = {keep}: its folder is not there')
   if keep and Path(keep).exists():
     made = forecast.read(keep)
+    if planned and {p[:2] for p in planned} != {p[:2] for p in made.places}:
+      kept = '; '.join(tables.place(p[:2]) for p in made.places)
+      raise UserError(f'keep = {keep}: is a forecast of {kept}: other cells than those planned')
     return made, forecast.stale(made, losses, settings)
   if planned:
     wanted = list(planned)
@@ -176,21 +180,22 @@ def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: S
         if not absent:
           why = doses[place, pair[0]].findings['midpoint'].why
         own.append(Ratio(place, *pair, 0, Refusal(f'{title}, {tables.place(place)}', why)))
+        advantage_slopes[pair, place] = Refusal(f'advantage of {title}', why)
         continue
       found, alike = _pair(pair, cells, drawn, settings)
       own.append(found)
       what = f'advantage of {title}, {tables.place(place)}'
-      advantage_slopes[pair, place] = ratio.by_dose(alike, what, drawn)
+      advantage_slopes[pair, place] = slope.by_dose(alike, what, drawn)
       if better := ratio.advantages(cells, pair, drawn, settings):
         advantages += better
         largest.append(better[-1])
     ratios += own
-    slopes[pair] = ratio.by_size(
+    slopes[pair] = slope.by_size(
       [r for r in own if r.samples is not None], f'log10 ratio of {title}', drawn
     )
     top = max((a.dose for a in largest), default=0)  # a smaller one is no largest dose
     alike = [a for a in largest if top / a.dose <= tables.SAME_DOSE]
-    advantage_slopes[pair, None] = ratio.by_size(alike, f'advantage of {title}', drawn)
+    advantage_slopes[pair, None] = slope.by_size(alike, f'advantage of {title}', drawn)
   return tuple(ratios), slopes, tuple(advantages), advantage_slopes
 
 

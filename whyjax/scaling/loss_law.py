@@ -20,7 +20,7 @@ weights instead. Intervals are stretched for how few worlds, or how few free res
 place, by that ratio.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 import itertools
 
@@ -29,7 +29,7 @@ import numpy as np
 from whyjax.scaling import cells as tables
 from whyjax.scaling import huber, misfit
 from whyjax.scaling.cells import Cell
-from whyjax.scaling.estimate import Finding, Refusal, number, of_samples, student
+from whyjax.scaling.estimate import Finding, Refusal, few_worlds, number, of_samples
 from whyjax.scaling.settings import Settings
 
 AXES = ('parameters', 'tokens')
@@ -96,11 +96,13 @@ class Fit:
     return huber.law(self.theta, x) + self.unit, huber.law(self.samples, x) + self.unit
 
 
-def fit(cells: Sequence[Cell], settings: Settings) -> LossLaw:
+def fit(cells: Sequence[Cell], settings: Settings, wanted: Collection[tuple] = ()) -> LossLaw:
   """The law of as many axes as the cells allow; what they don't allow is refused by name.
 
   Args:
     cells: pretrained models with a loss.
+    wanted: (parameters, tokens, ...) that the law is to predict: where it can be of one value alone
+      of an axis, of theirs if that can be.
   """
   values = {axis: sorted({getattr(c, axis) for c in cells}) for axis in AXES}
   axes = [axis for axis in AXES if len(values[axis]) >= FEWEST]
@@ -110,9 +112,12 @@ def fit(cells: Sequence[Cell], settings: Settings) -> LossLaw:
       for letter in LETTERS[axis]:
         refused[letter] = Refusal(letter, _few(axis, values[axis]))
   while axes:
-    chosen, at = _at_one_budget(cells, axes)
-    chosen, apart = _linked(chosen)
+    chosen, at = _at_one_budget(cells, axes, wanted)
+    chosen, apart = tables.linked(chosen)
     if why := too_few(chosen, axes):
+      if len(axes) == 1 and not too_few(tables.linked(cells)[0], axes):
+        (other,) = (axis for axis in AXES if axis not in axes)
+        why = f'no {SIGNS[other]} has the {FEWEST + 1} values of {SIGNS[axes[0]]} that a law needs'
       for letter in LETTERS[axes[-1]]:
         refused[letter] = Refusal(letter, why)
       axes = axes[:-1]  # the law of N alone asks for less
@@ -134,13 +139,21 @@ def _few(axis: str, values: Sequence[int]) -> str:
   return f'{len(values)} values of {SIGNS[axis]} ({shown}); an exponent needs at least {FEWEST}'
 
 
-def _at_one_budget(cells: Sequence[Cell], axes: Sequence[str]) -> tuple[list[Cell], list[str]]:
+def _at_one_budget(
+  cells: Sequence[Cell], axes: Sequence[str], wanted: Collection[tuple]
+) -> tuple[list[Cell], list[str]]:
   """The cells that a law of these axes is fitted to, and a note on what is held fixed."""
   if len(axes) == 2:
     return list(cells), []
   (other,) = (axis for axis in AXES if axis not in axes)
   by_value = tables.groups(cells, lambda c: getattr(c, other))
-  value = max(by_value, key=lambda v: (len({getattr(c, axes[0]) for c in by_value[v]}), v))
+  asked = {place[AXES.index(other)] for place in wanted}
+
+  def use(value):
+    suits = value in asked and not too_few(by_value[value], axes)
+    return suits, len({getattr(c, axes[0]) for c in by_value[value]}), value
+
+  value = max(by_value, key=use)
   level, exponent = LETTERS[other]
   held = f'{SIGNS[other]} = {number(value, 7)}'
   return by_value[value], [f'at {held} alone: E holds {level} / {SIGNS[other]}^{exponent}']
@@ -157,27 +170,6 @@ def too_few(cells: Sequence[Cell], axes: Sequence[str]) -> str:
   if len(places) < needed:
     return f'{len(places)} cells of the grid; a law of {needed - 1} parameters needs {needed}'
   return ''
-
-
-def _linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
-  """The cells of the worlds that shared places link, by a chain of them, and a note on the rest: by
-  nothing can levels of those be told from the law. Of several such chains that of most places."""
-  left = {c.world for c in cells}
-  chains = []
-  while left:
-    linked, more = set(), {min(left)}
-    while more:
-      linked |= more
-      places = {c.place for c in cells if c.world in linked}
-      more = {c.world for c in cells if c.place in places} - linked
-    chains.append([c for c in cells if c.world in linked])
-    left -= linked
-  if len(chains) < 2:
-    return list(cells), []
-  kept = max(chains, key=lambda own: (len({c.place for c in own}), len(own)))
-  apart = sorted({c.world for c in cells} - {c.world for c in kept})
-  told = f'world{"s" * (len(apart) > 1)} {", ".join(map(str, apart))}'
-  return kept, [f'{told}: no place of the grid is shared with the other worlds; left out']
 
 
 def fit_axes(cells: Sequence[Cell], axes: tuple[str, ...], settings: Settings) -> LossLaw:
@@ -219,8 +211,7 @@ def _resample(data, best, checked: misfit.Checked, settings: Settings):
   units, stretch = np.arange(len(data.y)), checked.wide
   if checked.by_world:
     units, count = data.world, data.worlds
-    over_worlds = student(count - 1, settings.confidence) * np.sqrt((count + 1) / (count - 1))
-    stretch = max(stretch, over_worlds)
+    stretch = max(stretch, few_worlds(count, settings.confidence))
   weights = rng.exponential(size=(settings.resamples, units.max() + 1))[:, units]
   found = huber.reweighted(data, best, weights)
   samples = (best + stretch * (found - best))[:, : data.shared]

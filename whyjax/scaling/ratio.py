@@ -1,5 +1,5 @@
-"""How many alignment tokens one arm needs beside another, how that moves with size, and how much
-better it does at equal doses.
+"""How many alignment tokens one arm needs beside another, and how much better it does at equal
+doses.
 
 The data-efficiency ratio is the horizontal distance of two fitted dose curves (`dose_law`) at one
 misaligned share, the *matched rate*: log10 of the tokens that the treatment needs over those that
@@ -29,8 +29,6 @@ from whyjax.scaling.cells import Cell
 from whyjax.scaling.dose_law import DoseLaw, clipped
 from whyjax.scaling.estimate import Estimate, Finding, Refusal, factor, number, say
 from whyjax.scaling.settings import Settings
-
-FEWEST = 3  # sizes, or doses, that a slope needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,20 +81,22 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
 
   if treatment.worlds != control.worlds:
     return refused('the arms are not of the same worlds')
-  for law in (control, treatment):
-    if law.theta is None:
-      return refused(f'{law.arm} has no curve: {law.findings["midpoint"].why}')
-    if law.fails:
-      return refused(f'{law.arm}: {law.fails}')
+  if why := _unfit(control):
+    return refused(why)
   drawn = drawn.among(worlds)
   rate, side = _matched(control, settings)
   matched = clipped(drawn.interval(rate))
   if side:
     return refused(f'{control.arm} {side} the matched rate of {say(matched)}', matched)
-  ours, far = _crossing(treatment, rate, matched, settings)
   theirs, lost = _crossing(control, rate, matched, settings)
-  given = [dose for dose in treatment.doses if dose]
-  if why := lost or _bound(ours, theirs, given, names, matched, drawn) or far:
+  if lost:
+    return refused(lost, matched)
+  if why := _unfit(treatment):
+    sure = _observed_end(treatment, rate, drawn)
+    return refused(_bound(treatment, sure, theirs, control.arm, matched, drawn) or why, matched)
+  ours, far = _crossing(treatment, rate, matched, settings)
+  end = _crossed_end(treatment, ours[0])
+  if why := _bound(treatment, end, theirs, control.arm, matched, drawn) or far:
     return refused(why, matched)
   samples = (ours - theirs) / np.log(10)
   return Ratio(at, *names, worlds, drawn.interval(samples), matched, samples)
@@ -140,47 +140,48 @@ def _matched(control: DoseLaw, settings: Settings) -> tuple[np.ndarray, str]:
   return rate, ''
 
 
-def _bound(ours, theirs, given, names, matched: Estimate, drawn: Draws) -> str:
-  """What the doses say where the treatment does not cross the matched rate within them; '' where it
-  does."""
-  ends = np.log([given[0], given[-1]])
-  if ends[0] <= ours[0] <= ends[1]:
+def _unfit(law: DoseLaw) -> str:
+  """Why a curve can't be used; '' when it can."""
+  if law.theta is None:
+    return f'{law.arm} has no curve: {law.findings["midpoint"].why}'
+  return law.fails and f'{law.arm}: {law.fails}'
+
+
+def _crossed_end(law: DoseLaw, log_tokens: float) -> int | None:
+  """Beyond which of its doses (indices) an arm comes to the matched rate; None: within them."""
+  smallest = law.doses.index(min(d for d in law.doses if d))
+  if log_tokens < np.log(law.doses[smallest]):
+    return smallest
+  return -1 if log_tokens > np.log(law.doses[-1]) else None
+
+
+def _observed_end(law: DoseLaw, rate: np.ndarray, drawn: Draws) -> int | None:
+  """The same by the rates of its doses alone, where these are sure."""
+  away = np.round(law.samples - rate[:, None], 12)
+  smallest = law.doses.index(min(d for d in law.doses if d))
+  if drawn.interval(away[:, smallest]).high < 0:
+    return smallest
+  above = [drawn.interval(own).low > 0 for own in away[:, smallest:].T]
+  return -1 if all(above) else None
+
+
+def _bound(
+  law: DoseLaw, end: int | None, theirs: np.ndarray, control: str, matched: Estimate, drawn: Draws
+) -> str:
+  """What the doses say where the treatment does not come to the matched rate within them: `end` is
+  the dose that it is beyond; '' where it is None."""
+  if end is None:
     return ''
-  below = ours[0] < ends[0]
-  end, words = (ends[0], ('smallest', 'below', 'less', 'smaller')) if below else (
-    (ends[1], ('full', 'above', 'more', 'larger'))
-  )  # fmt: skip
-  dose, side, than, wanted = words
-  text = (
-    f'a bound: {names[0]} is at its {dose} dose (A = {number(np.exp(end))}) {side} the rate of '
-    f'{say(matched)} at which {names[1]} is matched'
+  side, dose, than, wanted = (
+    ('above', 'full', 'more', 'larger') if end == -1 else ('below', 'smallest', 'less', 'smaller')
   )
-  limit = factor(drawn.interval((end - theirs) / np.log(10)))
-  return f'{text}, so that it needs {than} than {limit} of the tokens; {wanted} doses are needed'
-
-
-def by_size(found: Sequence[Ratio | Advantage], title: str, drawn: Draws) -> Finding:
-  """How something moves with log10 N: the least-squares slope over the places that have it."""
-  sizes = sorted({f.place[0] for f in found})
-  what = f'{title}, slope in log10 N'
-  if len(sizes) < FEWEST:
-    shown = f' (N = {", ".join(map(number, sizes))})' if sizes else ''
-    return Refusal(what, f'{len(sizes)} of the {FEWEST} sizes that a slope needs have it{shown}')
-  return _slope(np.log10([f.place[0] for f in found]), found, drawn)
-
-
-def by_dose(found: Sequence[Advantage], title: str, drawn: Draws) -> Finding:
-  """How the advantage at one place moves with log10 A: the least-squares slope over its doses."""
-  what = f'{title}, slope in log10 A'
-  if len(found) < FEWEST:
-    return Refusal(what, f'both arms have {len(found)} of the {FEWEST} doses that a slope needs')
-  return _slope(np.log10([a.dose for a in found]), found, drawn)
-
-
-def _slope(x: np.ndarray, found: Sequence[Ratio | Advantage], drawn: Draws) -> Estimate:
-  x = x - x.mean()
-  samples = np.array([f.samples for f in found])
-  return drawn.among(min(f.worlds for f in found)).interval(x @ samples / (x @ x))
+  at = law.doses[end]
+  limit = factor(drawn.interval((np.log(at) - theirs) / np.log(10)))
+  return (
+    f'a bound: {law.arm} is at its {dose} dose (A = {number(at)}) {side} the rate of '
+    f'{say(matched)} at which {control} is matched, so that it needs {than} than {limit} times the '
+    f'tokens; {wanted} doses are needed'
+  )
 
 
 def advantages(

@@ -1,6 +1,8 @@
 """What a fit of scaling laws leaves open, with the defaults that it states."""
 
 import dataclasses
+import math
+import numbers
 
 from whyjax.errors import UserError
 
@@ -51,20 +53,35 @@ class Settings:
   held_out: int = 1
 
   def __post_init__(self):
-    between = {'confidence': (0.5, 1), 'check': (0, 1), 'share': (0, 1), 'matched': (0, 1)}
-    for name, (low, high) in between.items():
+    for name in ('confidence', 'check', 'share', 'matched'):
+      least = 0.5 if name == 'confidence' else 0
       value = getattr(self, name)
-      _require(value is None or low < value < high, name, value, f'between {low} and {high}')
-    for name, least in {'resamples': 20, 'least_worlds': 2, 'held_out': 1}.items():
+      holds = (name == 'matched' and value is None) or (_real(value) and least < value < 1)
+      _require(holds, name, value, f'between {least} and 1')
+    for name, least in {'resamples': 20, 'least_worlds': 2, 'held_out': 1, 'seed': 0}.items():
       value = getattr(self, name)
-      _require(value >= least, name, value, f'at least {least}')
+      whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+      _require(whole and value >= least, name, value, f'a whole number, at least {least}')
     for name in ('huber', 'least_misfit', 'largest_residual', 'least_fall'):
-      _require(getattr(self, name) > 0, name, getattr(self, name), 'above 0')
+      value = getattr(self, name)
+      _require(_real(value) and value > 0, name, value, 'above 0')
     for name in ('reach', 'same_compute'):
-      _require(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
-    rests, exponents = self.rests, self.exponents
-    _require(bool(rests) and all(0 < r < 1 for r in rests), 'rests', rests, 'between 0 and 1')
-    _require(bool(exponents) and all(e > 0 for e in exponents), 'exponents', exponents, 'above 0')
+      value = getattr(self, name)
+      _require(_real(value) and value >= 1, name, value, 'a number, at least 1')
+    for name, most, allowed in (
+      ('rests', 1, 'numbers between 0 and 1'),
+      ('exponents', math.inf, 'numbers above 0'),
+    ):
+      value = getattr(self, name)
+      several = isinstance(value, tuple | list) and len(value) > 0
+      holds = several and all(_real(v) and 0 < v < most for v in value)
+      _require(holds, name, value, allowed)
+
+
+def _real(value: object) -> bool:
+  """Whether it is a finite number."""
+  number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+  return number and math.isfinite(value)
 
 
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:

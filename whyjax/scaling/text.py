@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import textwrap
 
 from whyjax.scaling import cells as tables
-from whyjax.scaling.estimate import Estimate, Refusal, factor, number, say
+from whyjax.scaling.estimate import Estimate, Refusal, factor, number, percent, say
 from whyjax.scaling.laws import Laws
 
 _WIDTH = 100
@@ -69,13 +69,16 @@ def _sizes(found: Laws) -> Iterator[str]:
   for level in found.isoflop.levels:
     yield f'  N_opt at {level.compute:.3g} FLOPs = {say(level.best)}'
   yield f'  g, of N_opt ~ C^g = {say(found.isoflop.exponent)}'
+  for note in found.isoflop.notes:
+    yield f'  Note: {note}.'
 
 
 def _forecast(found: Laws) -> Iterator[str]:
   made = found.forecast
   if not made.places:
     return
-  yield f'Forecast of cells that the law has not seen, by L = {made.formula}'
+  by = 'no law' if made.formula == 'none' else f'by L = {made.formula}'
+  yield f'Forecast of cells that the law has not seen: {by}'
   compared = {c.place: c for c in found.compared}
   for place, finding in zip(made.places, made.findings, strict=True):
     line = f'  {tables.place(place[:2])}: {say(finding)}'
@@ -83,8 +86,7 @@ def _forecast(found: Laws) -> Iterator[str]:
       error = compared[place].error
       if isinstance(error, Estimate):
         verdict = 'inside' if error.holds(0) else 'OUTSIDE'
-        signs = [f'{v:+.2%}' for v in (error.value, error.low, error.high)]
-        line += f'; error {signs[0]} [{signs[1]}, {signs[2]}], {verdict} the interval'
+        line += f'; error {percent(error)}, {verdict} the interval'
       else:
         line += f'; {error.why}'
     yield line
@@ -122,7 +124,7 @@ def _ratios(found: Laws) -> Iterator[str]:
 
 
 def _advantages(found: Laws) -> Iterator[str]:
-  if not found.advantages:
+  if not found.doses or not found.advantage_slopes:
     return
   yield 'Misaligned share, one arm less another at equal doses (negative: the first does better)'
   for a in found.advantages:
