@@ -43,6 +43,7 @@ ROUNDS = 5
 SIZES = ('10k', '100k', '300k', '1m', '3m', '30m')
 ROWS = 64  # at most, so that an update of the largest takes seconds
 CALL, QUICK_CALL = 0.6, 0.3  # seconds that a call should take at least
+EXPECTED = 0.5  # share of the peak, by which the updates of a call are chosen
 SIDES = (512, 1024, 2048)  # of the matmuls
 RIVALS = {
   'Hugging Face Llama': 'benchmarks.rivals.huggingface',
@@ -95,8 +96,9 @@ def _size(study: StudyConfig, size: str, rounds: int, call: float, peak: float) 
   stage = dataclasses.replace(study.pretrain, batch_rows=rows)
   words = vocabulary(study.world).size
   shape = model, stage, study.device, 1, study.row_length, words
-  begun = _seconds(Training(*shape, 1))
-  updates = int(np.clip(np.ceil(call / begun), 1, 100))
+  flops = sizes.flops_per_token(model, words, study.row_length)
+  update = rows * study.row_length * flops / (EXPECTED * 1e9 * peak)  # seconds, about
+  updates = int(np.clip(np.ceil(call / update), 1, 100))
   where = f'{size}, width {model.width}, {rows} x {study.row_length} tokens'
   same = {name: getattr(model, name) for name in _MODEL_FIELDS}
   arguments = Shape(
@@ -113,7 +115,6 @@ def _size(study: StudyConfig, size: str, rounds: int, call: float, peak: float) 
       with contextlib.suppress(RuntimeError):  # it is not installed: its ratio is missing
         works[name] = rival.wait()
     seconds = by_turns(works, rounds)
-  flops = sizes.flops_per_token(model, words, study.row_length)
   for name, own in seconds.items():
     speed = Spread.of([arguments.tokens / s for s in own])
     yield Figure('training', f'{where}: {name}', 'tokens/s', speed)
@@ -137,14 +138,6 @@ def _matmul(side: int) -> Callable[[], None]:
     lambda x: jax.lax.fori_loop(0, (max(SIDES) // side) ** 3, lambda _, y: x @ y, x)
   )
   return lambda: jax.block_until_ready(multiply(x))
-
-
-def _seconds(work: Callable[[], None]) -> float:
-  """Of the second call: the first loads the program."""
-  work()
-  begun = time.perf_counter()
-  work()
-  return time.perf_counter() - begun
 
 
 def replicated(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
