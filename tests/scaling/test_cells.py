@@ -21,7 +21,9 @@ def test_compute_is_six_n_d_unless_it_is_given():
 def test_losses_are_of_pretrained_models_and_rates_of_all():
   aligned = RATE | {'loss': 1.5}
   table = cells.from_rows([ROW, aligned])
-  assert table.left_out[0].startswith('1 left out (the loss of an aligned model): N = 1,000, ')
+  assert table.left_out[0].startswith(
+    '1 left out (a loss beside an arm: laws are of pretraining): N = 1,000, '
+  )
   assert [c.arm for c in table.losses] == ['']
   assert [c.rate for c in table.rates] == [0.25]
 
@@ -118,6 +120,14 @@ def test_two_doses_of_one_world_are_two_however_near():
     [(0, 1000), (1, 1010)],
     [(0, 1150), (1, 1160), (2, 1160)],
   ]
+
+
+@pytest.mark.parametrize('odd', [0, 3])
+def test_which_doses_are_one_does_not_hang_on_the_names_of_worlds(odd):
+  rows = [RATE | {'world': w, 'alignment_tokens': 1150} for w in range(4)]
+  rows.append(RATE | {'world': odd, 'alignment_tokens': 1000})
+  doses = cells.doses(cells.from_rows(rows).cells)
+  assert [[c.world for c in dose] for dose in doses] == [[odd], [0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize('row', [None, 3, 'a', [1]])

@@ -244,6 +244,38 @@ def test_worlds_that_agree_to_the_digit_do_not_make_a_curve_right():
   assert not sound.fails
 
 
+def test_four_doses_of_worlds_that_differ_are_not_taken_for_a_misfit():
+  """They leave a curve nothing free, and bounds hinder it where the rates turn back by chance."""
+  rates = {
+    0: (0.6, 0.8, 0.4),
+    10_000: (0.2, 0.4, 0.2),
+    100_000: (0.0, 0.1, 0.0),
+    10**6: (0.2, 0.4, 0.1),
+  }
+  rows = [
+    r | {'rate': rates[r['alignment_tokens']][r['world']]}
+    for r in _rates(dict.fromkeys(rates, 0.0), worlds=3, items=10)
+  ]
+  assert not _laws(rows, arms=('what',))[1].fails
+
+
+def test_a_bound_is_told_where_it_is_sure_and_no_ratio_where_it_is_not():
+  """The arms are equal, and the full dose lies a fifth beyond where they come to the rate."""
+  told = []
+  for seed in range(20):
+    rows = simulated.rates([11, seed], sizes=(1e6,), shift=0.0, spread=(0.0, 0.0, 0.3), slope=0.0)
+    full = max(r['alignment_tokens'] for r in rows)
+    rows = [r for r in rows if r['arm'] != 'why' or r['alignment_tokens'] < full / 2]
+    told.append(_ratio(rows, Settings(resamples=100, matched=0.3)).log_ratio)
+  wrong = [
+    f
+    for f in told
+    if (isinstance(f, Estimate) and not f.holds(0))
+    or (isinstance(f, Refusal) and re.search(r'needs (more than [2-9]|less than 1/[2-9])', f.why))
+  ]
+  assert len(wrong) <= 2
+
+
 @pytest.mark.parametrize(
   'rates, told',
   [

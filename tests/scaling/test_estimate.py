@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from whyjax import results
 from whyjax.errors import UserError
 from whyjax.scaling import estimate
 from whyjax.scaling.estimate import Estimate, Refusal
@@ -34,6 +35,8 @@ def test_numbers_are_written_for_people():
   assert [estimate.number(v, 7) for v in (100_000, 12.5)] == ['100,000', '12.5']
   assert estimate.factor(Estimate(-1.0, -1.3, 0.2)) == '1/10 [1/20, 1.6]'
   assert estimate.factor(Estimate(0.001, 0.0, 0.002)) == '1.002 [1.000, 1.005]'
+  assert [results.factor(0.996, digits) for digits in (2, 3)] == ['9.9', '9.91']
+  assert [results.factor(v) for v in (0.999, 2.996, 0.0, -0.7)] == ['10', '991', '1.0', '1/5.0']
   assert estimate.factor(Estimate(1.7, 1.6, 2.9996)) == '50 [40, 999]'
   assert estimate.percent(Estimate(0.012, -0.003, 0.021)) == '+1.20% [-0.30%, +2.10%]'
   assert estimate.percent(Estimate(-1e-6, -2e-6, 3e-6)) == '-0.0001% [-0.0002%, +0.0003%]'

@@ -3,6 +3,7 @@ compared."""
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -173,6 +174,8 @@ def test_a_place_is_held_out_in_all_worlds():
     lambda text: json.dumps(json.loads(text) | {'findings': []}),
     lambda text: json.dumps(json.loads(text) | {'confidence': '0.95'}),
     lambda text: json.dumps(json.loads(text) | {'places': [[1, 2, None]]}),
+    lambda text: json.dumps(json.loads(text) | {'levels': {'0': math.nan}}),
+    lambda text: json.dumps(json.loads(text) | {'formula': 3}),
   ],
 )
 def test_a_damaged_forecast_is_one_line(tmp_path, table, damage):
@@ -188,7 +191,7 @@ def test_a_damaged_forecast_is_one_line(tmp_path, table, damage):
 
 @pytest.mark.parametrize(
   'place',
-  [(10**7, 10**8, float('nan')), (0, 1, 1.0), (-5, 1, 1.0), (5, 1), (5, 1, '1'), 7],
+  [(10**7, 10**8, float('nan')), (0, 1, 1.0), (-5, 1, 1.0), (5, 1), (5, 1, '1'), (5, 1, True), 7],
   ids=str,
 )
 def test_a_planned_cell_that_cannot_be_is_named(place):

@@ -1,6 +1,7 @@
 """The best size for a compute: where it is, and where it is not told."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -156,7 +157,24 @@ def test_worlds_that_share_no_place_are_not_compared():
   rows = simulated.losses(0, places=PLACES, worlds=4, spread=0.1)
   sizes = sorted({r['parameters'] for r in rows})
   apart = [r for r in rows if (sizes.index(r['parameters']) % 2 == 0) == (r['world'] < 2)]
-  found = _fit(apart)
-  assert 'no place of the grid is shared' in found.notes[0]
-  kept = [r for r in apart if str(r['world']) not in found.notes[0].split(':')[0]]
-  assert _fit(kept).levels == found.levels
+  alone = {'parameters': 10, 'tokens': 10**6, 'seed': 0, 'loss': 5.0}  # of no level that is fitted
+  found = _fit(apart + [alone | {'world': w} for w in range(4)])
+  assert len(found.notes) == 4 and all('no size is shared' in note for note in found.notes)
+  assert all(re.match('[23] sizes', level.best.why) for level in found.levels)
+
+
+def test_levels_may_be_of_other_worlds_each():
+  rows = simulated.losses(0, places=PLACES, worlds=4)
+  computes = sorted({round(np.log10(6 * r['parameters'] * r['tokens']), 1) for r in rows})
+  own = [
+    r
+    | {
+      'world': r['world']
+      + 10 * computes.index(round(np.log10(6 * r['parameters'] * r['tokens']), 1))
+    }
+    for r in rows
+  ]
+  found = _fit(own)
+  assert not found.notes and len(found.levels) == 4
+  assert all(isinstance(level.best, Estimate) for level in found.levels)
+  assert found.exponent.holds(simulated.optimum(simulated.LAW))

@@ -235,3 +235,11 @@ def test_few_places_have_wide_intervals(places):
 def test_one_isoflop_level_is_not_told_to_have_one_size():
   law = _fit(simulated.losses(0, places=[(n, 1e12 / n) for n in np.geomspace(1e5, 1e7, 5)]))
   assert law.findings['a'].why == 'no D has the 4 values of N that a law needs'
+
+
+def test_the_budget_that_is_asked_for_is_taken_where_linked_worlds_have_its_sizes():
+  sizes = np.geomspace(1e5, 1e7, 6)
+  rows = simulated.losses(0, places=[(n, d) for n in sizes for d in (1e6, 3e6)], worlds=2)
+  rows = [r for r in rows if r['tokens'] < 2e6 or (r['parameters'] > 1e6) == r['world']]
+  found = loss_law.fit(cells.from_rows(rows).losses, SETTINGS, wanted=[(2e7, 3e6)])
+  assert found.formula == 'E + A / N^a' and 'at D = 1,000,000 alone' in found.notes[0]

@@ -64,11 +64,37 @@ def test_where_d_follows_from_n_there_is_no_slope_in_n(tokens):
   assert isinstance(found, Refusal) and 'D follows from N' in found.why
 
 
+def test_a_slope_at_equal_d_has_a_place_left_to_test_it_by():
+  """Through three places there is a plane for any ratios."""
+  places = [(1e5, 1e6), (1e6, 1e6), (1e7, 1e7)]
+  found = slope.by_size(_ratios(places, lambda n, d: -1.0 * (n == 1e6)), 'r', _draws())
+  assert found.why == '3 places; a slope at equal D needs 4'
+
+
+@pytest.mark.parametrize(
+  'tokens, told', [((1e6, 1e6, 1.3e6), True), ((2e6, 2.6e7, 2e8), False)], ids=['one D', '20 N']
+)
+def test_d_that_hardly_varies_is_one_and_d_near_a_law_of_n_follows_from_it(tokens, told):
+  found = _ratios(list(zip(SIZES, tokens, strict=True)), lambda n, d: -0.3 * np.log10(n))
+  moved = slope.by_size(found, 'r', _draws())
+  assert isinstance(moved, Estimate) == told
+  assert moved.holds(-0.3) if told else 'D follows from N' in moved.why
+
+
 def test_a_u_has_no_slope():
   found = slope.by_dose(_advantages([-0.05, -0.26, -0.1, -0.01]), 'advantage', _draws())
   assert found.why.startswith('they lie on no straight line: it misses them by 0.08')
   valley = _ratios([(n, 1e6) for n in SIZES], lambda n, d: -1.0 * (n == 1e6))
   assert 'no straight line' in slope.by_size(valley, 'r', _draws()).why
+
+
+def test_worlds_enough_tell_a_bend_from_their_noise():
+  """Each point alone would not: the largest of four t tests, of four worlds, tells one in two."""
+  told = [
+    slope.by_dose(_advantages([-0.05, -0.26, -0.1, -0.01], 0.05, seed), 'advantage', _draws())
+    for seed in range(100)
+  ]
+  assert np.mean([isinstance(found, Refusal) for found in told]) > 0.6
 
 
 def test_noise_is_rarely_taken_for_a_bend():

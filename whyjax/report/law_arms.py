@@ -203,7 +203,7 @@ def _slope_line(ax: Axes, ratios: Sequence[Ratio], found: Laws, colour: str) -> 
   x = np.log10([r.place[0] for r in ratios])
   mean = np.mean([r.samples for r in ratios], axis=0)
   at = np.linspace(x.min(), x.max(), 40)
-  lines = mean + (at[:, None] - x.mean()) * slope.samples(ratios, found.settings)
+  lines = mean + (at[:, None] - x.mean()) * slope.samples(ratios)
   drawn = found.draws.among(min(r.worlds for r in ratios))
   ends = [drawn.interval(line) for line in lines]
   low, high = (10.0 ** np.array([getattr(e, side) for e in ends]) for side in ('low', 'high'))

@@ -187,7 +187,7 @@ def _unusable(row: Mapping[str, Any], cell: Cell) -> list[str]:
   values = {n: row[n] for n in ('loss', 'rate') if row.get(n) is not None}
   bad = [f'{n} is {value}' for n, value in values.items() if _finite(value) is None]
   if cell.arm and 'loss' in values:
-    bad.append('the loss of an aligned model')
+    bad.append('a loss beside an arm: laws are of pretraining')
   if cell.loss is not None or cell.rate is not None:
     return bad
   return [str(row['why'])] if row.get('why') else bad or ['neither loss nor rate']
@@ -259,35 +259,29 @@ def levels(cells: Iterable[Cell], factor: float) -> list[list[Cell]]:
 
 def doses(cells: Iterable[Cell]) -> list[list[Cell]]:
   """Cells of one arm by dose, least first. Within one the largest is at most `SAME_DOSE` times the
-  least, and no replica has two: those would be doses of their own."""
+  least, and no world has two: those would be doses of their own."""
   found: list[list[Cell]] = []
-  for cell in sorted(cells, key=lambda c: c.alignment_tokens):
+  for count, same in groups(cells, lambda c: c.alignment_tokens).items():
     last = found[-1] if found else []
-    again = {c.replica for c in last if c.alignment_tokens != cell.alignment_tokens}
-    near = bool(last) and cell.alignment_tokens <= SAME_DOSE * last[0].alignment_tokens
-    if near and cell.replica not in again:
-      last.append(cell)
+    twice = {c.world for c in last} & {c.world for c in same}
+    if last and not twice and count <= SAME_DOSE * last[0].alignment_tokens:
+      last.extend(same)
     else:
-      found.append([cell])
+      found.append(same)
   return found
 
 
-def linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
-  """The cells of the worlds that shared places link, by a chain of them, and a note on the rest: by
-  nothing can levels of those be told from the law. Of several such chains that of most places."""
+def chains(cells: Iterable[Cell], key: Callable[[Cell], Hashable]) -> list[set[int]]:
+  """The worlds that the same keys link, by a chain of them."""
+  cells = list(cells)
   left = {c.world for c in cells}
-  chains = []
+  found = []
   while left:
     linked, more = set(), {min(left)}
     while more:
       linked |= more
-      places = {c.place for c in cells if c.world in linked}
-      more = {c.world for c in cells if c.place in places} - linked
-    chains.append([c for c in cells if c.world in linked])
+      keys = {key(c) for c in cells if c.world in linked}
+      more = {c.world for c in cells if key(c) in keys} - linked
+    found.append(linked)
     left -= linked
-  if len(chains) < 2:
-    return list(cells), []
-  kept = max(chains, key=lambda own: (len({c.place for c in own}), len(own)))
-  apart = sorted({c.world for c in cells} - {c.world for c in kept})
-  told = f'world{"s" * (len(apart) > 1)} {", ".join(map(str, apart))}'
-  return kept, [f'{told}: no place of the grid is shared with the other worlds; left out']
+  return found

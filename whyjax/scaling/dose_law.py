@@ -149,7 +149,7 @@ def _no_curve(at, rates: Sequence[Estimate], samples: np.ndarray, drawn: Draws) 
 
 def _check(groups, x, best, settings: Settings) -> str:
   """Why a curve does not describe its doses; '' when it does: lack of fit, worlds' levels taken
-  out, or where nothing is left to tell by (worlds agree to the digit) the size of the misfit."""
+  out, or where nothing tells noise, as worlds agree to the digit, the size of the misfit."""
   runs = [(i, c) for i, group in enumerate(groups) for c in group]
   code = np.array([i for i, _ in runs])
   worlds = sorted({c.world for _, c in runs})
@@ -158,7 +158,13 @@ def _check(groups, x, best, settings: Settings) -> str:
   residuals = np.array([c.rate for _, c in runs]) - logistic.curve(best, x)[code]
   small = np.column_stack([logistic.jacobian(best, x)[code], own])
   r = residuals - small @ np.linalg.lstsq(small, residuals)[0]
-  p = misfit.f_test(r, small, np.column_stack([np.eye(len(groups))[code], own])).p
+  full = np.column_stack([np.eye(len(groups))[code], own])
+  p = misfit.f_test(r, small, full).p
+  if (
+    p is None
+  ):  # of four doses, which leave a curve nothing free, bounds may hinder it all the same
+    apart = residuals - own @ np.linalg.lstsq(own, residuals)[0]
+    p = misfit.f_test(apart, own, full).p
   means = np.bincount(code, residuals) / np.bincount(code)
   size = float(np.sqrt(np.mean(means**2)))
   if size < settings.least_fall / 2 or (p is not None and p >= settings.check):

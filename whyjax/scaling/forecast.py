@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import hashlib
 import json
-import math
-import numbers
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +20,7 @@ from whyjax.scaling import loss_law
 from whyjax.scaling.cells import Cell
 from whyjax.scaling.estimate import Estimate, Finding, Refusal, number, of_samples
 from whyjax.scaling.loss_law import AXES, SIGNS, LossLaw
-from whyjax.scaling.settings import Settings
+from whyjax.scaling.settings import Settings, real
 
 
 class Place(NamedTuple):
@@ -131,11 +129,10 @@ def checked(planned: Iterable[Sequence[float]]) -> list[Place]:
   """
   found = []
   for place in planned:
-    given = place if isinstance(place, tuple | list) else ()
-    real = [v for v in given if isinstance(v, numbers.Real) and 0 < v < math.inf]
-    if not len(real) == len(given) == len(Place._fields):
+    given = tuple(place) if isinstance(place, Iterable) else ()
+    if len(given) != len(Place._fields) or not all(real(v) and v > 0 for v in given):
       raise UserError(f'planned: {place!r}: parameters, tokens and compute must be numbers above 0')
-    found.append(Place(*place))
+    found.append(Place(*given))
   return found
 
 
@@ -232,6 +229,10 @@ def read(path: Path) -> Forecast:
     made = Forecast(**record, findings=tuple(findings))
     if len(made.findings) != len(made.places):
       raise ValueError(f'{len(made.findings)} findings of {len(made.places)} places')
+    if not (isinstance(made.formula, str) and isinstance(made.seen, str)):
+      raise ValueError('formula and seen are texts')
+    if not all(map(real, made.levels.values())):
+      raise ValueError('levels are numbers')
     Settings(confidence=made.confidence)
     return made
   except OSError as error:

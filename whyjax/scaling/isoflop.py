@@ -101,14 +101,40 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   Args:
     cells: pretrained models with a loss.
   """
-  linked, apart = tables.linked(tables.runs(cells))
-  return dataclasses.replace(_fit(linked, settings), notes=tuple(apart))
+  cells, notes = tables.runs(cells), []
+  groups, usable = _groups(cells, settings)
+  while apart := _apart(usable):
+    for at, out in apart.items():
+      worlds = ', '.join(map(str, sorted({c.world for c in out})))
+      notes.append(f'world {worlds} at {at}: no size is shared with the others; left out')
+    gone = {c for out in apart.values() for c in out}
+    cells = [c for c in cells if c not in gone]
+    groups, usable = _groups(cells, settings)
+  return dataclasses.replace(_fit(cells, groups, usable, settings), notes=tuple(notes))
 
 
-def _fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
-  """Of runs of worlds that places link."""
+def _groups(cells: Sequence[Cell], settings: Settings) -> tuple[list, list]:
+  """(levels of several sizes, those of them that have enough)."""
   groups = [g for g in tables.levels(cells, settings.same_compute) if len(_sizes(g)) > 1]
-  usable = [g for g in groups if len(_sizes(g)) >= SIZES]
+  return groups, [g for g in groups if len(_sizes(g)) >= SIZES]
+
+
+def _apart(groups: Sequence[Sequence[Cell]]) -> dict[str, list[Cell]]:
+  """By level, cells of worlds that no size of any level links to the rest there: by nothing can
+  their own levels be told from what size does."""
+  level = {c: i for i, group in enumerate(groups) for c in group}
+  chains = tables.chains(level, lambda c: (level[c], c.parameters))
+  found = {}
+  for group in groups:
+    own = [[c for c in group if c.world in worlds] for worlds in chains]
+    kept = max(own, key=lambda some: (len(_sizes(some)), len(some)))
+    if len(kept) < len(group):
+      found[_title(group)] = [c for c in group if c not in kept]
+  return found
+
+
+def _fit(cells: Sequence[Cell], groups, usable, settings: Settings) -> IsoFlop:
+  """Of runs, and their levels as `_groups` says."""
   levels = [_bare(g, _few(g)) for g in groups if g not in usable]
   if not usable:
     why = f'no level of compute (within {settings.same_compute:g} times) has {SIZES} sizes'

@@ -122,7 +122,7 @@ def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[F
     raise UserError(f'keep = {keep}: its folder is not there')
   if keep and Path(keep).exists():
     made = forecast.read(keep)
-    if planned and {p[:2] for p in planned} != {p[:2] for p in made.places}:
+    if planned and set(planned) != set(made.places):
       kept = '; '.join(tables.place(p[:2]) for p in made.places)
       raise UserError(f'keep = {keep}: is a forecast of {kept}: other cells than those planned')
     return made, forecast.stale(made, losses, settings)
@@ -180,7 +180,8 @@ def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: S
         if not absent:
           why = doses[place, pair[0]].findings['midpoint'].why
         own.append(Ratio(place, *pair, 0, Refusal(f'{title}, {tables.place(place)}', why)))
-        advantage_slopes[pair, place] = Refusal(f'advantage of {title}', why)
+        what = f'advantage of {title}, {tables.place(place)}'
+        advantage_slopes[pair, place] = Refusal(what, why)
         continue
       found, alike = _pair(pair, cells, drawn, settings)
       own.append(found)

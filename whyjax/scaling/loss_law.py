@@ -112,10 +112,9 @@ def fit(cells: Sequence[Cell], settings: Settings, wanted: Collection[tuple] = (
       for letter in LETTERS[axis]:
         refused[letter] = Refusal(letter, _few(axis, values[axis]))
   while axes:
-    chosen, at = _at_one_budget(cells, axes, wanted)
-    chosen, apart = tables.linked(chosen)
+    chosen, notes = _usable(cells, axes, wanted)
     if why := too_few(chosen, axes):
-      if len(axes) == 1 and not too_few(tables.linked(cells)[0], axes):
+      if len(axes) == 1 and not too_few(_linked(cells)[0], axes):
         (other,) = (axis for axis in AXES if axis not in axes)
         why = f'no {SIGNS[other]} has the {FEWEST + 1} values of {SIGNS[axes[0]]} that a law needs'
       for letter in LETTERS[axes[-1]]:
@@ -123,9 +122,7 @@ def fit(cells: Sequence[Cell], settings: Settings, wanted: Collection[tuple] = (
       axes = axes[:-1]  # the law of N alone asks for less
     else:
       law = fit_axes(chosen, tuple(axes), settings)
-      return dataclasses.replace(
-        law, findings=law.findings | refused, notes=(*law.notes, *at, *apart)
-      )
+      return dataclasses.replace(law, findings=law.findings | refused, notes=(*law.notes, *notes))
   why = '; '.join(dict.fromkeys(r.why for r in refused.values()))
   return LossLaw('none', {'E': Refusal('E', why)} | refused, tuple(cells))
 
@@ -139,24 +136,39 @@ def _few(axis: str, values: Sequence[int]) -> str:
   return f'{len(values)} values of {SIGNS[axis]} ({shown}); an exponent needs at least {FEWEST}'
 
 
-def _at_one_budget(
+def _linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+  """The cells of the worlds that shared places link, and a note on the rest: by nothing can levels
+  of those be told from the law. Of several such chains that of most places."""
+  chains = tables.chains(cells, lambda c: c.place)
+  own = [[c for c in cells if c.world in worlds] for worlds in chains]
+  if len(own) < 2:
+    return list(cells), []
+  kept = max(own, key=lambda some: (len({c.place for c in some}), len(some)))
+  apart = sorted({c.world for c in cells} - {c.world for c in kept})
+  told = f'world{"s" * (len(apart) > 1)} {", ".join(map(str, apart))}'
+  return kept, [f'{told}: no place of the grid is shared with the other worlds; left out']
+
+
+def _usable(
   cells: Sequence[Cell], axes: Sequence[str], wanted: Collection[tuple]
 ) -> tuple[list[Cell], list[str]]:
-  """The cells that a law of these axes is fitted to, and a note on what is held fixed."""
+  """The cells that a law of these axes is fitted to; notes on what is held fixed or left out."""
   if len(axes) == 2:
-    return list(cells), []
+    return _linked(cells)
   (other,) = (axis for axis in AXES if axis not in axes)
   by_value = tables.groups(cells, lambda c: getattr(c, other))
+  linked = {value: _linked(own) for value, own in by_value.items()}
   asked = {place[AXES.index(other)] for place in wanted}
 
   def use(value):
-    suits = value in asked and not too_few(by_value[value], axes)
-    return suits, len({getattr(c, axes[0]) for c in by_value[value]}), value
+    own = linked[value][0]
+    return value in asked and not too_few(own, axes), len({c.place for c in own}), value
 
-  value = max(by_value, key=use)
+  value = max(linked, key=use)
   level, exponent = LETTERS[other]
   held = f'{SIGNS[other]} = {number(value, 7)}'
-  return by_value[value], [f'at {held} alone: E holds {level} / {SIGNS[other]}^{exponent}']
+  own, apart = linked[value]
+  return own, [f'at {held} alone: E holds {level} / {SIGNS[other]}^{exponent}', *apart]
 
 
 def too_few(cells: Sequence[Cell], axes: Sequence[str]) -> str:

@@ -92,11 +92,12 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
   if lost:
     return refused(lost, matched)
   if why := _unfit(treatment):
-    sure = _observed_end(treatment, rate, drawn)
-    return refused(_bound(treatment, sure, theirs, control.arm, matched, drawn) or why, matched)
+    end = _observed_end(treatment, rate, drawn)
+    if end is not None:
+      why = _bound(treatment, end, theirs, control.arm, matched, drawn)
+    return refused(why, matched)
   ours, far = _crossing(treatment, rate, matched, settings)
-  end = _crossed_end(treatment, ours[0])
-  if why := _bound(treatment, end, theirs, control.arm, matched, drawn) or far:
+  if why := _off(treatment, ours, theirs, control.arm, matched, drawn) or far:
     return refused(why, matched)
   samples = (ours - theirs) / np.log(10)
   return Ratio(at, *names, worlds, drawn.interval(samples), matched, samples)
@@ -147,16 +148,27 @@ def _unfit(law: DoseLaw) -> str:
   return law.fails and f'{law.arm}: {law.fails}'
 
 
-def _crossed_end(law: DoseLaw, log_tokens: float) -> int | None:
-  """Beyond which of its doses (indices) an arm comes to the matched rate; None: within them."""
+def _off(law: DoseLaw, ours, theirs, control: str, matched: Estimate, drawn: Draws) -> str:
+  """What can be said where the curve of the treatment comes to the matched rate outside of its
+  doses: a bound where that is sure; '' where it is within them."""
   smallest = law.doses.index(min(d for d in law.doses if d))
-  if log_tokens < np.log(law.doses[smallest]):
-    return smallest
-  return -1 if log_tokens > np.log(law.doses[-1]) else None
+  low, high = np.log(law.doses[smallest]), np.log(law.doses[-1])
+  if low <= ours[0] <= high:
+    return ''
+  crossed = drawn.interval(ours)
+  if crossed.high < low or crossed.low > high:
+    end = smallest if crossed.high < low else -1
+    return _bound(law, end, theirs, control, matched, drawn)
+  where, dose = ('below its smallest', smallest) if ours[0] < low else ('beyond its full', -1)
+  return (
+    f'{law.arm} comes to the rate of {say(matched)} {where} dose (A = {number(law.doses[dose])}) by '
+    'its curve, and may do so within its doses: neither a ratio nor a bound is sure'
+  )
 
 
 def _observed_end(law: DoseLaw, rate: np.ndarray, drawn: Draws) -> int | None:
-  """The same by the rates of its doses alone, where these are sure."""
+  """Beyond which of its doses (indices) an arm comes to the matched rate, by their rates alone;
+  None where that is not sure."""
   away = np.round(law.samples - rate[:, None], 12)
   smallest = law.doses.index(min(d for d in law.doses if d))
   if drawn.interval(away[:, smallest]).high < 0:
@@ -166,12 +178,9 @@ def _observed_end(law: DoseLaw, rate: np.ndarray, drawn: Draws) -> int | None:
 
 
 def _bound(
-  law: DoseLaw, end: int | None, theirs: np.ndarray, control: str, matched: Estimate, drawn: Draws
+  law: DoseLaw, end: int, theirs: np.ndarray, control: str, matched: Estimate, drawn: Draws
 ) -> str:
-  """What the doses say where the treatment does not come to the matched rate within them: `end` is
-  the dose that it is beyond; '' where it is None."""
-  if end is None:
-    return ''
+  """What the doses say where the treatment comes to the matched rate beyond the dose `end`."""
   side, dose, than, wanted = (
     ('above', 'full', 'more', 'larger') if end == -1 else ('below', 'smallest', 'less', 'smaller')
   )

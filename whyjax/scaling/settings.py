@@ -56,7 +56,7 @@ class Settings:
     for name in ('confidence', 'check', 'share', 'matched'):
       least = 0.5 if name == 'confidence' else 0
       value = getattr(self, name)
-      holds = (name == 'matched' and value is None) or (_real(value) and least < value < 1)
+      holds = (name == 'matched' and value is None) or (real(value) and least < value < 1)
       _require(holds, name, value, f'between {least} and 1')
     for name, least in {'resamples': 20, 'least_worlds': 2, 'held_out': 1, 'seed': 0}.items():
       value = getattr(self, name)
@@ -64,21 +64,21 @@ class Settings:
       _require(whole and value >= least, name, value, f'a whole number, at least {least}')
     for name in ('huber', 'least_misfit', 'largest_residual', 'least_fall'):
       value = getattr(self, name)
-      _require(_real(value) and value > 0, name, value, 'above 0')
+      _require(real(value) and value > 0, name, value, 'above 0')
     for name in ('reach', 'same_compute'):
       value = getattr(self, name)
-      _require(_real(value) and value >= 1, name, value, 'a number, at least 1')
+      _require(real(value) and value >= 1, name, value, 'a number, at least 1')
     for name, most, allowed in (
       ('rests', 1, 'numbers between 0 and 1'),
       ('exponents', math.inf, 'numbers above 0'),
     ):
       value = getattr(self, name)
       several = isinstance(value, tuple | list) and len(value) > 0
-      holds = several and all(_real(v) and 0 < v < most for v in value)
+      holds = several and all(real(v) and 0 < v < most for v in value)
       _require(holds, name, value, allowed)
 
 
-def _real(value: object) -> bool:
+def real(value: object) -> bool:
   """Whether it is a finite number."""
   number = isinstance(value, numbers.Real) and not isinstance(value, bool)
   return number and math.isfinite(value)

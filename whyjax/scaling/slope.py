@@ -6,8 +6,9 @@ trained at equal compute have seen less text the larger they are. So the line is
 its slope in log N is that at equal D; where D follows from N, the two cannot be told apart.
 
 A line through points that lie on none has a slope that says nothing, such as 0 for a U. What it
-leaves at each point is tested against how far the worlds move it (Student's t, Bonferroni over
-points).
+leaves of all points together is tested against how far worlds move it: an F test with the degrees
+of freedom of Box 1954, as in repeated measures, for worlds move points together. Three or four
+worlds tell strong bends alone.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,9 @@ import numpy as np
 from whyjax.scaling.bootstrap import Draws
 from whyjax.scaling.estimate import Finding, Refusal, number
 from whyjax.scaling.ratio import Advantage, Ratio
-from whyjax.scaling.settings import Settings
 
 FEWEST = 3  # sizes, or doses, that a slope needs
+SAME_TOKENS = 1.5  # D that varies by no more is one; and where it does at equal N, N tells D
 LEAST_BEND = 0.05  # of log10 of a ratio, or of a share: a line that misses by less is good enough
 
 
@@ -30,9 +31,11 @@ def by_size(found: Sequence[Ratio | Advantage], title: str, drawn: Draws) -> Fin
   if len(sizes) < FEWEST:
     shown = f' (N = {", ".join(map(number, sizes))})' if sizes else ''
     return Refusal(what, f'{len(sizes)} of the {FEWEST} sizes that a slope needs have it{shown}')
-  x = _places(found, drawn.settings)
+  x = _places(found)
   if x is None:
     return Refusal(what, 'D follows from N at these places: what each does cannot be told')
+  if len(found) < x.shape[1] + 2:
+    return Refusal(what, f'{len(found)} places; a slope at equal D needs {x.shape[1] + 2}')
   return _slope(x, found, what, drawn)
 
 
@@ -45,27 +48,22 @@ def by_dose(found: Sequence[Advantage], title: str, drawn: Draws) -> Finding:
   return _slope(x - x.mean(axis=0), found, what, drawn)
 
 
-def samples(found: Sequence[Ratio | Advantage], settings: Settings) -> np.ndarray:
+def samples(found: Sequence[Ratio | Advantage]) -> np.ndarray:
   """[1 + 2 resamples] slopes in log10 N, as `by_size` takes them where it gives an estimate."""
-  return _weights(_places(found, settings))[0] @ np.array([f.samples for f in found])
+  return np.linalg.pinv(_places(found))[0] @ np.array([f.samples for f in found])
 
 
-def _places(found: Sequence[Ratio | Advantage], settings: Settings) -> np.ndarray | None:
+def _places(found: Sequence[Ratio | Advantage]) -> np.ndarray | None:
   """[points, 1 or 2] log10 of N, and of D where it varies, each less its mean; None where N tells
   D."""
   logs = np.log10([f.place for f in found])
   logs -= logs.mean(axis=0)
   size, tokens = logs.T
-  same = np.log10(settings.same_compute)
+  same = np.log10(SAME_TOKENS)
   if np.ptp(tokens) <= same:
     return logs[:, :1]
   apart = tokens - size * (size @ tokens) / (size @ size)
   return logs if np.ptp(apart) > same else None
-
-
-def _weights(x: np.ndarray) -> np.ndarray:
-  """[columns of x, points] of each slope."""
-  return np.linalg.pinv(x)
 
 
 def _slope(x: np.ndarray, found: Sequence[Ratio | Advantage], what: str, drawn: Draws) -> Finding:
@@ -73,7 +71,7 @@ def _slope(x: np.ndarray, found: Sequence[Ratio | Advantage], what: str, drawn: 
   worlds = min(f.worlds for f in found)
   values = np.array([f.samples for f in found])
   away = values - values.mean(axis=0)
-  slopes = _weights(x) @ away
+  slopes = np.linalg.pinv(x) @ away
   if why := _bend(away - x @ slopes, worlds, drawn):
     return Refusal(what, why)
   return drawn.among(worlds).interval(slopes[0])
@@ -91,10 +89,12 @@ def _bend(left: np.ndarray, worlds: int, drawn: Draws) -> str:
   if size < LEAST_BEND:
     return ''
   count = drawn.settings.resamples
-  over = left[:, 1 : count + 1].std(axis=1) * np.sqrt((worlds + 1) / (worlds - 1))
-  error = np.maximum(np.maximum(over, left[:, count + 1 :].std(axis=1)), 1e-12)
-  tails = 2 * special.stdtr(worlds - 1, -np.abs(left[:, 0]) / error)
-  p = float(min(1.0, len(left) * tails.min()))
+  over = np.cov(left[:, 1 : count + 1]) * (worlds + 1) / (worlds - 1)
+  noise = max(over, np.cov(left[:, count + 1 :]), key=np.trace)
+  total = max(np.trace(noise), 1e-24)
+  freedom = max(total**2 / max(np.sum(noise**2), 1e-48), 1.0)
+  ratio = np.sum(left[:, 0] ** 2) / total
+  p = float(special.fdtrc(freedom, freedom * (worlds - 1), ratio))
   if p >= drawn.settings.check:
     return ''
-  return f'they lie on no straight line: it misses them by {size:.2g} (t test, p = {p:.1g})'
+  return f'they lie on no straight line: it misses them by {size:.2g} (F test, p = {p:.1g})'
