@@ -161,8 +161,8 @@ def _off(law: DoseLaw, ours, theirs, control: str, matched: Estimate, drawn: Dra
     return _bound(law, end, theirs, control, matched, drawn)
   where, dose = ('below its smallest', smallest) if ours[0] < low else ('beyond its full', -1)
   return (
-    f'{law.arm} comes to the rate of {say(matched)} {where} dose (A = {number(law.doses[dose])}) by '
-    'its curve, and may do so within its doses: neither a ratio nor a bound is sure'
+    f'by its curve {law.arm} comes to the rate of {say(matched)} {where} dose (A = '
+    f'{number(law.doses[dose])}), but maybe within its doses: neither a ratio nor a bound is sure'
   )
 
 
