@@ -20,7 +20,7 @@ from whyjax.scaling.estimate import Finding, Refusal, number
 from whyjax.scaling.ratio import Advantage, Ratio
 
 FEWEST = 3  # sizes, or doses, that a slope needs
-SAME_TOKENS = 1.5  # D that varies by no more is one; and where it does at equal N, N tells D
+SAME_TOKENS = 1.5  # D that varies by no more is one D; by no more at equal N, it follows from N
 LEAST_BEND = 0.05  # of log10 of a ratio, or of a share: a line that misses by less is good enough
 
 
