@@ -145,3 +145,12 @@ def test_levels_hold_what_differs_by_less_than_a_factor():
   found = cells.from_rows([ROW | {'tokens': d} for d in (100, 115, 124, 150, 400)]).cells
   levels = [[c.tokens for c in level] for level in cells.levels(found, 1.25)]
   assert levels == [[100, 115, 124], [150], [400]]
+
+
+def test_seeds_of_a_world_whose_doses_differ_by_a_token_have_one_dose():
+  rows = [
+    RATE | {'world': w, 'seed': s, 'alignment_tokens': 1000 + 3 * w + s}
+    for w in range(3)
+    for s in (0, 1)
+  ]
+  assert [len(dose) for dose in cells.doses(cells.from_rows(rows).cells)] == [6]

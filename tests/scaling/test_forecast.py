@@ -191,7 +191,17 @@ def test_a_damaged_forecast_is_one_line(tmp_path, table, damage):
 
 @pytest.mark.parametrize(
   'place',
-  [(10**7, 10**8, float('nan')), (0, 1, 1.0), (-5, 1, 1.0), (5, 1), (5, 1, '1'), (5, 1, True), 7],
+  [
+    (10**7, 10**8, float('nan')),
+    (0, 1, 1.0),
+    (-5, 1, 1.0),
+    (5, 1),
+    (5, 1, '1'),
+    (5, 1, True),
+    b'abc',
+    {3, 4, 5},
+    7,
+  ],
   ids=str,
 )
 def test_a_planned_cell_that_cannot_be_is_named(place):
@@ -219,3 +229,10 @@ def test_of_two_budgets_the_law_is_of_the_one_that_is_held_out():
   found = laws.find(cells.from_rows(simulated.losses(0, places=places)), settings=SETTINGS)
   assert isinstance(found.forecast.findings[0], Estimate)
   assert found.compared[0].error.holds(0)
+
+
+def test_planned_numbers_of_numpy_are_kept_and_a_cell_given_twice_is_told_once(tmp_path):
+  rows, path = cells.from_rows(simulated.losses(0)), tmp_path / 'forecast.json'
+  planned = [(np.int64(2 * 10**7), np.int64(3 * 10**7), np.float32(3.6e15))] * 2
+  found = laws.find(rows, settings=SETTINGS, planned=planned, keep=path)
+  assert len(found.forecast.places) == 1 and forecast.read(path) == found.forecast

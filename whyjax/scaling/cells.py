@@ -259,11 +259,11 @@ def levels(cells: Iterable[Cell], factor: float) -> list[list[Cell]]:
 
 def doses(cells: Iterable[Cell]) -> list[list[Cell]]:
   """Cells of one arm by dose, least first. Within one the largest is at most `SAME_DOSE` times the
-  least, and no world has two: those would be doses of their own."""
+  least, and no replica has two: those would be doses of their own."""
   found: list[list[Cell]] = []
   for count, same in groups(cells, lambda c: c.alignment_tokens).items():
     last = found[-1] if found else []
-    twice = {c.world for c in last} & {c.world for c in same}
+    twice = {c.replica for c in last} & {c.replica for c in same}
     if last and not twice and count <= SAME_DOSE * last[0].alignment_tokens:
       last.extend(same)
     else:

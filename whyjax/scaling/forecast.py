@@ -129,11 +129,11 @@ def checked(planned: Iterable[Sequence[float]]) -> list[Place]:
   """
   found = []
   for place in planned:
-    given = tuple(place) if isinstance(place, Iterable) else ()
+    given = place if isinstance(place, tuple | list) else ()
     if len(given) != len(Place._fields) or not all(real(v) and v > 0 for v in given):
       raise UserError(f'planned: {place!r}: parameters, tokens and compute must be numbers above 0')
-    found.append(Place(*given))
-  return found
+    found.append(Place(int(given[0]), int(given[1]), float(given[2])))
+  return list(dict.fromkeys(found))
 
 
 def forecast(seen: Sequence[Cell], wanted: Sequence[Place], settings: Settings) -> Forecast:

@@ -122,7 +122,7 @@ def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[F
     raise UserError(f'keep = {keep}: its folder is not there')
   if keep and Path(keep).exists():
     made = forecast.read(keep)
-    if planned and set(planned) != set(made.places):
+    if planned and {p[:2] for p in planned} != {p[:2] for p in made.places}:
       kept = '; '.join(tables.place(p[:2]) for p in made.places)
       raise UserError(f'keep = {keep}: is a forecast of {kept}: other cells than those planned')
     return made, forecast.stale(made, losses, settings)
