@@ -149,7 +149,7 @@ def _check_counts(record: dict[str, Any]) -> None:
 
 def factor(log10: float, digits: int = 2) -> str:
   """A ratio given by its log10, of two digits or more: '1/5.2' below 1, '3.1' above."""
-  power = int(f'{10 ** abs(log10):.{digits - 1}e}'.split('e')[1])
+  power = int(f'{10 ** abs(log10):.{digits - 1}e}'.partition('e')[2] or 0)  # inf has none
   ratio = f'{10 ** abs(log10):.{max(digits - 1 - power, 0)}f}'
   return ratio if log10 >= 0 or float(ratio) == 1 else f'1/{ratio}'
 

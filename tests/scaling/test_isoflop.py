@@ -165,14 +165,10 @@ def test_worlds_that_share_no_place_are_not_compared():
 
 def test_levels_may_be_of_other_worlds_each():
   rows = simulated.losses(0, places=PLACES, worlds=4)
-  computes = sorted({round(np.log10(6 * r['parameters'] * r['tokens']), 1) for r in rows})
+  level = [round(np.log10(r['parameters'] * r['tokens']), 1) for r in rows]
+  computes = sorted(set(level))
   own = [
-    r
-    | {
-      'world': r['world']
-      + 10 * computes.index(round(np.log10(6 * r['parameters'] * r['tokens']), 1))
-    }
-    for r in rows
+    r | {'world': r['world'] + 10 * computes.index(at)} for r, at in zip(rows, level, strict=True)
   ]
   found = _fit(own)
   assert not found.notes and len(found.levels) == 4

@@ -66,7 +66,7 @@ def doses(found: Laws, theme: Theme = LIGHT) -> Figure:
   places = sorted({law.place for law in found.doses})
   figure, axes = _panels(len(places), 2.9, theme)
   styles = figures.arm_styles((law.arm for law in found.doses), theme)
-  given = [dose for law in found.doses for dose in law.doses if dose]
+  given = [dose for law in found.doses for dose in law.given]
   for i, (ax, place) in enumerate(zip(axes, places, strict=True)):
     for law in found.doses:
       if law.place == place:
@@ -94,7 +94,7 @@ def _dose_curve(
   law_style.points(ax, rates, look)
   if law.theta is None or law.fails:
     return
-  x = np.log(np.geomspace(min(d for d in law.doses if d), law.doses[-1], 80))
+  x = np.log(np.geomspace(law.given[0], law.doses[-1], 80))
   curves = logistic.curve(law.theta, x)
   drawn = found.draws.among(len(law.worlds))
   ends = [drawn.interval(column) for column in curves.T]

@@ -210,6 +210,12 @@ def place(at: tuple[int, int]) -> str:
   return f'N = {number(at[0])}, D = {number(at[1])}'
 
 
+def named(worlds: Iterable[int]) -> str:
+  """Worlds in words."""
+  worlds = sorted(worlds)
+  return f'world{"s" * (len(worlds) > 1)} {", ".join(map(str, worlds))}'
+
+
 def missing(cells: Iterable[Cell]) -> list[str]:
   """Which worlds lack which cells, of all places, arms and doses that any world has."""
   cells = list(cells)

@@ -73,15 +73,11 @@ def table(
   left_out = []
   for i, group in enumerate(groups):
     if i not in kept:
-      why = f'left out: missing in {_named(common - own[i])}'
+      why = f'left out: missing in {tables.named(common - own[i])}'
       left_out.append(Refusal(f'rate at A = {number(tokens(group))}', why))
   if gone := set.union(*own) - common:
-    left_out.append(Refusal(_named(gone), 'left out: doses are missing there'))
+    left_out.append(Refusal(tables.named(gone), 'left out: doses are missing there'))
   return [c for i in kept for c in groups[i] if c.world in common], tuple(left_out)
-
-
-def _named(worlds: set[int]) -> str:
-  return f'world{"s" * (len(worlds) > 1)} {", ".join(map(str, sorted(worlds)))}'
 
 
 def _most(

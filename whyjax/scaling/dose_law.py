@@ -53,6 +53,11 @@ class DoseLaw:
   fails: str = ''
   left_out: tuple[Refusal, ...] = ()
 
+  @property
+  def given(self) -> tuple[float, ...]:
+    """The doses but 0."""
+    return tuple(dose for dose in self.doses if dose)
+
 
 def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings) -> DoseLaw:
   """The curve of an arm, or for each parameter why there is none.
@@ -160,9 +165,7 @@ def _check(groups, x, best, settings: Settings) -> str:
   r = residuals - small @ np.linalg.lstsq(small, residuals)[0]
   full = np.column_stack([np.eye(len(groups))[code], own])
   p = misfit.f_test(r, small, full).p
-  if (
-    p is None
-  ):  # of four doses, which leave a curve nothing free, bounds may hinder it all the same
+  if p is None:  # four doses leave a curve nothing free; bounds may hinder it all the same
     apart = residuals - own @ np.linalg.lstsq(own, residuals)[0]
     p = misfit.f_test(apart, own, full).p
   means = np.bincount(code, residuals) / np.bincount(code)
@@ -211,7 +214,7 @@ def _exp(found: Estimate) -> Estimate:
 def predict(law: DoseLaw, dose: float, drawn: Draws, settings: Settings) -> Finding:
   """The rate at another dose, mean over worlds; refused where the curve fails or would have to
   reach too far."""
-  given = [d for d in law.doses if d]
+  given = law.given
   what = f'{law.arm}, {_rate_at(dose)}'
   if law.theta is None or law.fails:
     return Refusal(what, f'not predicted: {law.fails or "there is no curve"}')

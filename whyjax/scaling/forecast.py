@@ -206,9 +206,10 @@ def write(made: Forecast, path: Path) -> None:
   """
   record = dataclasses.asdict(made)
   record['findings'] = [dataclasses.asdict(f) for f in made.findings]
+  text = json.dumps(record, indent=1) + '\n'  # before there is a file, which a fault would leave
   try:
     with open(path, 'x', encoding='utf-8') as file:
-      file.write(json.dumps(record, indent=1) + '\n')
+      file.write(text)
   except FileExistsError as error:
     raise UserError(f'{path}: a forecast is there already, and is not overwritten') from error
   except OSError as error:

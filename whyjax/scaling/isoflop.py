@@ -105,9 +105,8 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   groups, usable = _groups(cells, settings)
   while apart := _apart(usable):
     for at, out in apart.items():
-      worlds = sorted({c.world for c in out})
-      named = f'world{"s" * (len(worlds) > 1)} {", ".join(map(str, worlds))}'
-      notes.append(f'{named} at {at}: no size is shared with the others; left out')
+      worlds = tables.named({c.world for c in out})
+      notes.append(f'{worlds} at {at}: no size is shared with the others; left out')
     gone = {c for out in apart.values() for c in out}
     cells = [c for c in cells if c not in gone]
     groups, usable = _groups(cells, settings)

@@ -127,7 +127,7 @@ def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[F
       raise UserError(f'keep = {keep}: is a forecast of {kept}: other cells than those planned')
     return made, forecast.stale(made, losses, settings)
   if planned:
-    wanted = list(planned)
+    wanted = planned
     seen = [c for c in losses if c.place not in {p[:2] for p in wanted}]
   else:
     seen, largest = forecast.split(losses, settings)

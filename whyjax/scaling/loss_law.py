@@ -144,9 +144,8 @@ def _linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
   if len(own) < 2:
     return list(cells), []
   kept = max(own, key=lambda some: (len({c.place for c in some}), len(some)))
-  apart = sorted({c.world for c in cells} - {c.world for c in kept})
-  told = f'world{"s" * (len(apart) > 1)} {", ".join(map(str, apart))}'
-  return kept, [f'{told}: no place of the grid is shared with the other worlds; left out']
+  apart = tables.named({c.world for c in cells} - {c.world for c in kept})
+  return kept, [f'{apart}: no place of the grid is shared with the other worlds; left out']
 
 
 def _usable(

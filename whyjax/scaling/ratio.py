@@ -109,7 +109,7 @@ def _crossing(
   """([1 + 2 resamples] log tokens at which an arm comes to the rate, kept within reach of its
   doses; why an interval of them would be none, or '')."""
   margin = np.log(settings.reach)
-  low, high = np.log(min(d for d in law.doses if d)) - margin, np.log(law.doses[-1]) + margin
+  low, high = np.log(law.given[0]) - margin, np.log(law.doses[-1]) + margin
   found = logistic.tokens_at(law.theta, rate)
   outside = (found[1:] < low) | (found[1:] > high)
   # Each half has an interval of its own (`Draws.interval`), and so tails of its own.
@@ -129,7 +129,7 @@ def _title(treatment: str, control: str, place: tuple[int, int]) -> str:
 
 def _matched(control: DoseLaw, settings: Settings) -> tuple[np.ndarray, str]:
   """([1 + 2 resamples] matched rate, on which side of the control's curve it lies; '' if on it)."""
-  given = [dose for dose in control.doses if dose]
+  given = control.given
   ends = logistic.curve(control.theta, np.log([given[0], given[-1]]))
   if settings.matched is None:
     return ends[:, 1] + (1 - settings.share) * (ends[:, 0] - ends[:, 1]), ''
@@ -151,7 +151,7 @@ def _unfit(law: DoseLaw) -> str:
 def _off(law: DoseLaw, ours, theirs, control: str, matched: Estimate, drawn: Draws) -> str:
   """What can be said where the curve of the treatment comes to the matched rate outside of its
   doses: a bound where that is sure; '' where it is within them."""
-  smallest = law.doses.index(min(d for d in law.doses if d))
+  smallest = law.doses.index(law.given[0])
   low, high = np.log(law.doses[smallest]), np.log(law.doses[-1])
   if low <= ours[0] <= high:
     return ''
@@ -170,7 +170,7 @@ def _observed_end(law: DoseLaw, rate: np.ndarray, drawn: Draws) -> int | None:
   """Beyond which of its doses (indices) an arm comes to the matched rate, by their rates alone;
   None where that is not sure."""
   away = np.round(law.samples - rate[:, None], 12)
-  smallest = law.doses.index(min(d for d in law.doses if d))
+  smallest = law.doses.index(law.given[0])
   if drawn.interval(away[:, smallest]).high < 0:
     return smallest
   above = [drawn.interval(own).low > 0 for own in away[:, smallest:].T]
