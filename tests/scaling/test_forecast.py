@@ -152,6 +152,10 @@ def test_a_kept_forecast_of_other_cells_is_told(tmp_path, table):
   assert gaps(other) == ('the forecast that was kept was made from other cells than these',)
   narrow = dataclasses.replace(SETTINGS, confidence=0.6)
   assert gaps(rows, narrow) == ('the forecast that was kept has 95% intervals',)
+  again = [p._replace(compute=2 * p.compute) for p in forecast.read(path).places]
+  kept = laws.find(cells.from_rows(rows), settings=SETTINGS, keep=path, planned=again).gaps
+  assert [told.split(': ')[0] for told in kept] == [cells.place(p[:2]) for p in again]
+  assert 'the forecast that was kept takes' in kept[0]
 
 
 def test_a_place_is_held_out_in_all_worlds():

@@ -243,3 +243,11 @@ def test_the_budget_that_is_asked_for_is_taken_where_linked_worlds_have_its_size
   rows = [r for r in rows if r['tokens'] < 2e6 or (r['parameters'] > 1e6) == r['world']]
   found = loss_law.fit(cells.from_rows(rows).losses, SETTINGS, wanted=[(2e7, 3e6)])
   assert found.formula == 'E + A / N^a' and 'at D = 1,000,000 alone' in found.notes[0]
+
+
+def test_of_two_budgets_with_as_many_sizes_that_of_more_worlds_is_taken():
+  sizes = np.geomspace(1e5, 1e7, 6)
+  rows = simulated.losses(0, places=[(n, d) for n in sizes for d in (1e6, 3e6)], worlds=3)
+  law = _fit([r for r in rows if r['tokens'] < 2e6 or r['world'] == 0])
+  assert 'at D = 1,000,000 alone' in law.notes[0]
+  assert {c.world for c in law.cells} == {0, 1, 2}

@@ -152,14 +152,24 @@ def forecast(seen: Sequence[Cell], wanted: Sequence[Place], settings: Settings) 
   return Forecast(law.formula, settings.confidence, digest(seen), levels, tuple(wanted), found)
 
 
-def stale(made: Forecast, cells: Sequence[Cell], settings: Settings) -> list[str]:
-  """What a reader must know of a forecast that was kept, beside cells and settings of today."""
+def stale(
+  made: Forecast, cells: Sequence[Cell], planned: Sequence[Place], settings: Settings
+) -> list[str]:
+  """What a reader must know of a forecast that was kept, beside cells, planned cells and settings
+  of today."""
   told = []
-  predicted = {p[:2] for p in made.places}
+  predicted = {p[:2]: p.compute for p in made.places}
   if digest([c for c in cells if c.place not in predicted]) != made.seen:
     told.append('the forecast that was kept was made from other cells than these')
   if made.confidence != settings.confidence:
     told.append(f'the forecast that was kept has {made.confidence:.0%} intervals')
+  for place in dict.fromkeys((*planned, *places(cells))):
+    kept = predicted.get(place[:2], place.compute)
+    if abs(np.log(place.compute / kept)) > np.log(settings.same_compute):
+      told.append(
+        f'{tables.place(place[:2])}: the forecast that was kept takes {number(kept)} FLOPs for it, '
+        f'not {number(place.compute)}'
+      )
   return told
 
 

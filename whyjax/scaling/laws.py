@@ -125,7 +125,7 @@ def _forecast(losses, planned, keep: Path | None, settings: Settings) -> tuple[F
     if planned and {p[:2] for p in planned} != {p[:2] for p in made.places}:
       kept = '; '.join(tables.place(p[:2]) for p in made.places)
       raise UserError(f'keep = {keep}: is a forecast of {kept}: other cells than those planned')
-    return made, forecast.stale(made, losses, settings)
+    return made, forecast.stale(made, losses, planned, settings)
   if planned:
     wanted = planned
     seen = [c for c in losses if c.place not in {p[:2] for p in wanted}]

@@ -161,7 +161,8 @@ def _usable(
 
   def use(value):
     own = linked[value][0]
-    return value in asked and not too_few(own, axes), len({c.place for c in own}), value
+    asked_for = value in asked and not too_few(own, axes)
+    return asked_for, len({c.place for c in own}), len({c.world for c in own}), value
 
   value = max(linked, key=use)
   level, exponent = LETTERS[other]
