@@ -102,9 +102,9 @@ def measure(size: str, rounds: int = ROUNDS) -> dict[str, list[float]]:
     works = {}
     for name, variant in VARIANTS.items():
       if name not in skipped:
-        arguments = ('benchmarks.means', '--serve', size, json.dumps(dataclasses.asdict(variant)))
-        process = Process(*arguments, environment=variant.environment).wait()
-        works[name] = stack.enter_context(process)
+        process = Process('benchmarks.means', '--serve', environment=variant.environment)
+        stack.enter_context(process).prepare(json.dumps([size, dataclasses.asdict(variant)]))
+        works[name] = process.wait()
     return by_turns(works, rounds)
 
 
@@ -112,7 +112,12 @@ def main(argv: Sequence[str]) -> None:
   """Measures and prints; or, as a child, trains when it is told to."""
   if argv[1:2] == ['--serve']:
     study = command_line.parse([argv[0], '--config=configs/principles.py']).study
-    serve(training(study, argv[2], Variant(**json.loads(argv[3]))))
+
+    def prepare(line: str) -> Training:
+      size, variant = json.loads(line)
+      return training(study, size, Variant(**variant))
+
+    serve(prepare)
     return
   table = Table('size', 'changed', 'times the tokens/s as shipped: min / median / max')
   for size in argv[1:] or ('100k', '1m', '3m'):

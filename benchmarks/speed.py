@@ -20,6 +20,7 @@ import contextlib
 import dataclasses
 import json
 from pathlib import Path
+import sys
 import time
 
 from absl import app, flags, logging
@@ -79,18 +80,27 @@ class Figure:
 
 
 def training(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
-  """Tokens/s, share of the peak, ratios to rivals, size by size."""
+  """Tokens/s, share of the peak, and ratios to rivals, size by size."""
   peaks = by_turns({side: _matmul(side) for side in SIDES}, 3 * rounds)
   flops = 2 * max(SIDES) ** 3
   rates = {side: [1e-9 * flops / s for s in seconds] for side, seconds in peaks.items()}
   for side, values in rates.items():
     yield Figure('training', f'matmul of side {side}', 'GFLOP/s', Spread.of(values))
   peak = max(Spread.of(values).median for values in rates.values())
-  for size in ('100k', '1m', '3m') if quick else SIZES:
-    yield from _size(study, size, rounds, QUICK_CALL if quick else CALL, peak)
+  with contextlib.ExitStack() as stack:
+    rivals = {name: stack.enter_context(Process(module)) for name, module in RIVALS.items()}
+    for size in ('100k', '1m', '3m') if quick else SIZES:
+      yield from _size(study, size, rounds, QUICK_CALL if quick else CALL, peak, rivals)
 
 
-def _size(study: StudyConfig, size: str, rounds: int, call: float, peak: float) -> Iterator[Figure]:
+def _size(
+  study: StudyConfig,
+  size: str,
+  rounds: int,
+  call: float,
+  peak: float,
+  rivals: dict[str, Process],
+) -> Iterator[Figure]:
   model = ModelConfig(**sizes.size(size))
   rows = min(study.pretrain.batch_rows * sizes.BATCH[size], ROWS)
   stage = dataclasses.replace(study.pretrain, batch_rows=rows)
@@ -104,17 +114,17 @@ def _size(study: StudyConfig, size: str, rounds: int, call: float, peak: float) 
   arguments = Shape(
     **same, vocabulary=words, rows=rows, row_length=study.row_length, updates=updates
   )
-  with contextlib.ExitStack() as stack:
-    rivals = {
-      name: stack.enter_context(Process(module, arguments.dumps()))
-      for name, module in RIVALS.items()
-      if model.width <= max(LEAST[name])
-    }
-    works: dict[str, Callable] = {'whyjax': Training(*shape, updates)}
-    for name, rival in rivals.items():
-      with contextlib.suppress(RuntimeError):  # it is not installed: its ratio is missing
-        works[name] = rival.wait()
-    seconds = by_turns(works, rounds)
+  beside = [name for name in rivals if model.width <= max(LEAST[name])]
+  for name in beside:
+    rivals[name].prepare(arguments.dumps())
+  works: dict[str, Callable] = {'whyjax': Training(*shape, updates)}
+  for name in beside:
+    try:
+      works[name] = rivals[name].wait()
+    except RuntimeError as error:
+      print(f'{name}: no ratios to it: {error}', file=sys.stderr)
+      del rivals[name]
+  seconds = by_turns(works, rounds)
   for name, own in seconds.items():
     speed = Spread.of([arguments.tokens / s for s in own])
     yield Figure('training', f'{where}: {name}', 'tokens/s', speed)

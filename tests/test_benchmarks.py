@@ -39,16 +39,19 @@ def test_shapes_survive_a_command_line():
   assert shape.tokens == 48
 
 
-def test_a_rival_takes_its_turns():
-  with turns.Process('benchmarks.rivals.plain_flax', _shape('10k').dumps()) as process:
-    process.wait()
-    process()
-    process()
+def test_a_rival_takes_its_turns_shape_by_shape():
+  with turns.Process('benchmarks.rivals.plain_flax') as process:
+    for size in ('10k', '30k'):
+      process.prepare(_shape(size).dumps())
+      process.wait()
+      process()
+      process()
 
 
 def test_a_rival_that_is_not_there_says_why():
   nobody = turns.Process('benchmarks.rivals.of_nobody')
   with pytest.raises(RuntimeError, match='No module named'), nobody:
+    nobody.prepare('')
     nobody.wait()
 
 

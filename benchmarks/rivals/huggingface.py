@@ -1,12 +1,12 @@
 """`LlamaForCausalLM` of Hugging Face on torch, trained by AdamW: `python -m
-benchmarks.rivals.huggingface SHAPE`.
+benchmarks.rivals.huggingface`.
 
 Needs benchmarks/requirements.txt. Rows are plain causal text, which is easier than rows of several
 segments. Sizes are those of the shape, so that FLOPs a token are equal.
 """
 
+from collections.abc import Callable
 import os
-import sys
 
 import torch
 import transformers
@@ -15,8 +15,9 @@ from benchmarks.rivals import turns
 from benchmarks.rivals.shape import Shape
 
 
-def main(shape: Shape) -> None:
-  """Trains `shape.updates` updates a turn."""
+def training(arguments: str) -> Callable[[], None]:
+  """`shape.updates` updates of a shape."""
+  shape = Shape.loads(arguments)
   torch.set_num_threads(os.cpu_count())
   torch.manual_seed(0)
   model = transformers.LlamaForCausalLM(
@@ -45,8 +46,8 @@ def main(shape: Shape) -> None:
       torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
       optimizer.step()
 
-  turns.serve(work)
+  return work
 
 
 if __name__ == '__main__':
-  main(Shape.loads(sys.argv[1]))
+  turns.serve(training)

@@ -1,12 +1,12 @@
 """A minimal decoder and loop as they are usually written with Flax Linen: `python -m
-benchmarks.rivals.plain_flax SHAPE`.
+benchmarks.rivals.plain_flax`.
 
 Time before heads, layers in a Python loop, one dispatch an update, the loss read after each, one
 device, optax's AdamW. FLOPs a token are those of the shape.
 """
 
+from collections.abc import Callable
 import functools
-import sys
 
 from flax import linen as nn
 from flax.training.train_state import TrainState
@@ -79,8 +79,9 @@ def train_step(state: TrainState, tokens_BxT: jax.Array) -> tuple[TrainState, ja
   return state.apply_gradients(grads=grads), loss
 
 
-def main(shape: Shape) -> None:
-  """Trains `shape.updates` updates a turn."""
+def training(arguments: str) -> Callable[[], None]:
+  """`shape.updates` updates of a shape."""
+  shape = Shape.loads(arguments)
   model = Decoder(shape)
   size = (shape.updates, shape.rows, shape.row_length)
   batches = np.random.default_rng(0).integers(0, shape.vocabulary, size).astype(np.int32)
@@ -96,8 +97,8 @@ def main(shape: Shape) -> None:
       state, loss = train_step(state, tokens)
       float(loss)
 
-  turns.serve(work)
+  return work
 
 
 if __name__ == '__main__':
-  main(Shape.loads(sys.argv[1]))
+  turns.serve(training)

@@ -5,6 +5,7 @@ cores, and takes turns, because the machine may have neighbours. Who waits uses 
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,15 +16,15 @@ _READY, _GO, _DONE = 'ready', 'go', 'done'
 class Process:
   """Works once a call, while the caller waits; ends with the `with` block."""
 
-  def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None):
-    """Starts `python -m ARGUMENTS`.
+  def __init__(self, *command: str, environment: Mapping[str, str] | None = None):
+    """Starts `python -m COMMAND`.
 
     Args:
-      *arguments: module, and what it is told.
+      *command: module, which calls `serve`, and its arguments.
       environment: what its variables have beside those of this process.
     """
     self._child = subprocess.Popen(
-      [sys.executable, '-m', *arguments],
+      [sys.executable, '-m', *command],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
@@ -31,8 +32,13 @@ class Process:
       env={**os.environ, **(environment or {})},
     )
 
+  def prepare(self, what: str) -> None:
+    """Has it get ready for some work, a line of text, while the caller goes on."""
+    with contextlib.suppress(BrokenPipeError):  # it has ended, which `wait` tells
+      self._tell(what)
+
   def wait(self) -> 'Process':
-    """Itself, ready to work; to be called once, before the first work.
+    """Itself, ready for the work that it was to prepare; to be called once for each.
 
     Raises:
       RuntimeError: it ended instead.
@@ -49,9 +55,12 @@ class Process:
 
   def __call__(self) -> None:
     """Has it work, and waits."""
-    self._child.stdin.write(f'{_GO}\n')
-    self._child.stdin.flush()
+    self._tell(_GO)
     self._expect(_DONE)
+
+  def _tell(self, line: str) -> None:
+    self._child.stdin.write(f'{line}\n')
+    self._child.stdin.flush()
 
   def _expect(self, word: str) -> None:
     for line in self._child.stdout:  # libraries may print, too
@@ -61,9 +70,15 @@ class Process:
     raise RuntimeError(last[0] if last else f'ended with code {self._child.returncode}')
 
 
-def serve(work: Callable[[], None]) -> None:
-  """Does `work` for each line of stdin."""
-  print(_READY, flush=True)
-  for _ in sys.stdin:
-    work()
-    print(_DONE, flush=True)
+def serve(prepare: Callable[[str], Callable[[], None]]) -> None:
+  """Prepares the work that a line of stdin is about, and does it as often as it is told."""
+  work: Callable[[], None] | None = None
+  for line in sys.stdin:
+    if line.strip() == _GO:
+      work()
+      print(_DONE, flush=True)
+    else:
+      work = None  # so that there is never memory for two
+      work = prepare(line)
+      work()  # compiles, while the parent and others do
+      print(_READY, flush=True)

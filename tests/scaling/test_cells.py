@@ -32,14 +32,19 @@ def test_losses_are_of_pretrained_models_and_rates_of_all():
   'change, told',
   [
     ({'parameters': 0}, 'row 0: parameters = 0: must be above 0'),
-    ({'tokens': 1.5}, 'row 0: tokens = 1.5: must be a whole number'),
-    ({'world': None}, 'row 0: world = None: must be a whole number'),
+    ({'tokens': 1.5}, 'row 0: tokens = 1.5: must be a whole number, below 2^63'),
+    ({'seed': 2**63}, f'row 0: seed = {2**63}: must be a whole number, below 2^63'),
+    ({'loss': True}, 'row 0: loss = True: must be a number or null'),
+    ({'world': None}, 'row 0: world = None: must be a whole number, below 2^63'),
     ({'loss': -1.0}, 'row 0: loss = -1.0: must be above 0'),
     ({'rate': 1.2, 'items': 9}, 'row 0: rate = 1.2: must be between 0 and 1'),
     ({'rate': 0.2}, 'row 0: items = 0: must be above 0 where there is a rate'),
     ({'compute': 0.0}, 'row 0: compute = 0.0: must be above 0'),
     ({'compute': math.nan}, 'row 0: compute = nan: must be above 0'),
-    ({'alignment_tokens': -1}, 'row 0: alignment_tokens = -1: must be a whole number, at least 0'),
+    (
+      {'alignment_tokens': -1},
+      'row 0: alignment_tokens = -1: must be a whole number, at least 0 and below 2^63',
+    ),
     ({'loss': '1.2'}, "row 0: loss = '1.2': must be a number or null"),
     (
       {'losss': 1.0},
@@ -154,3 +159,19 @@ def test_seeds_of_a_world_whose_doses_differ_by_a_token_have_one_dose():
     for s in (0, 1)
   ]
   assert [len(dose) for dose in cells.doses(cells.from_rows(rows).cells)] == [6]
+
+
+def test_what_came_out_a_little_off_joins_the_nearest_dose():
+  """World 1 lacks the smaller of two doses that are close, and its larger one came out smaller."""
+  row = {'parameters': 1000, 'tokens': 20, 'seed': 0, 'arm': 'what', 'items': 10, 'rate': 0.5}
+  given = [(w, a) for w in range(4) for a in (1000, 1180) if (w, a) != (1, 1000)]
+  given[given.index((1, 1180))] = (1, 1175)
+  rows = [row | {'world': w, 'alignment_tokens': a} for w, a in given]
+  table = cells.from_rows(rows).cells
+  assert [[c.world for c in dose] for dose in cells.doses(table)] == [[0, 2, 3], [1, 0, 2, 3]]
+  assert cells.missing(table) == ['N = 1,000, D = 20, what, A = 1,000: no result of world 1']
+
+
+def test_numbers_that_no_float_holds_are_left_out():
+  table = cells.from_rows([ROW | {'loss': 10**400}])
+  assert not table.cells and table.left_out[0].startswith('1 left out (loss is 1000')

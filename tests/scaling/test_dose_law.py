@@ -1,6 +1,7 @@
 """Misaligned share against alignment tokens, and the ratio of tokens of two arms."""
 
 import dataclasses
+import itertools
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from scipy import optimize
 
 from benchmarks import law_coverage as simulated
-from whyjax.scaling import bootstrap, cells, complete, dose_law, logistic, ratio
+from whyjax.scaling import bootstrap, cells, complete, dose_law, laws, logistic, ratio
 from whyjax.scaling.estimate import Estimate, Refusal
 from whyjax.scaling.settings import Settings
 
@@ -98,18 +99,23 @@ def test_a_ratio_of_shifted_curves_is_the_same_at_every_rate(matched):
   np.testing.assert_allclose(found.log_ratio.value, simulated.SHIFT, atol=0.01)
 
 
-def test_worlds_that_differ_count_alike_however_many_items_they_were_asked():
-  """One world of four is asked fifty times as much; where worlds differ, it does not win."""
+def test_worlds_count_alike_however_many_items_they_were_asked():
+  """One world of four is asked fifty times as much."""
   rows = [r for r in _rates({0: 0.8, 1000: 0.5}) if r['alignment_tokens']]
   for row, rate in zip(rows, (0.2, 0.4, 0.6, 0.8), strict=True):
     row['rate'] = rate
   rows[0]['items'] = 10_000
   group = cells.from_rows(rows).rates
   [effective] = bootstrap.effective_items([group])
-  assert effective.max() < 1.1 * effective.min()
+  assert effective.max() == effective.min() < 10
+  drawn = bootstrap.draws(group, SETTINGS)
+  np.testing.assert_allclose(bootstrap.rates(group, effective, drawn)[0][0], 0.5)
   alike = [dataclasses.replace(c, rate=0.5) for c in group]
   [effective] = bootstrap.effective_items([alike])
-  np.testing.assert_allclose(effective, [c.items for c in alike])
+  items = [c.items for c in alike]
+  np.testing.assert_allclose(
+    effective, 4 / np.sum(1 / np.array(items)), err_msg='nothing is shared'
+  )
 
 
 def test_intervals_are_over_worlds_and_not_over_items():
@@ -455,3 +461,43 @@ def test_four_doses_do_not_tell_a_steep_curve_from_a_flat_one():
     truths = 2e4 * 10**simulated.SHIFT, 2e4
     held += [f.holds(t) for f, t in zip(found, truths, strict=True) if isinstance(f, Estimate)]
   assert len(held) > 15 and np.mean(held) >= 0.8
+
+
+@pytest.mark.parametrize('apart', [1.25, 1.5, 2.0, 3.16])
+def test_a_step_between_two_doses_is_anywhere_between_them(apart):
+  """However close the doses; and so is the ratio of two arms that fall in neighbouring gaps."""
+  doses = [round(1000 * apart**i) for i in range(6)]
+  rows = []
+  for world, dose, arm in itertools.product(range(4), (0, *doses), ('what', 'why')):
+    falls = doses[2 + (arm == 'why')]
+    row = {'parameters': 10**6, 'tokens': 10**6, 'world': world, 'seed': 0, 'items': 200}
+    row |= {'arm': arm, 'alignment_tokens': dose, 'rate': 0.9 if dose <= falls else 0.1}
+    if dose or arm == 'what':
+      rows.append(row)
+  drawn, why, what = _laws(rows)
+  for law, i in ((what, 2), (why, 3)):
+    found, (low, high) = law.findings['midpoint'], doses[i : i + 2]
+    assert low < found.low < low * apart**0.1 and high / apart**0.1 < found.high < high
+  found = ratio.ratio(why, what, drawn, SETTINGS).log_ratio
+  assert found.low < 0.15 * np.log10(apart) and found.high > 1.85 * np.log10(apart)
+
+
+def test_a_bound_needs_the_rates_themselves():
+  """A curve that smooths them ends above the matched rate, where one dose is surely below it."""
+  shares = {'why': (0.9, 0.6, 0.1, 0.2, 0.2), 'what': (0.88, 0.8, 0.5, 0.2, 0.05)}
+  rows = []
+  for world, (arm, own) in itertools.product(range(4), shares.items()):
+    row = {'parameters': 10**6, 'tokens': 10**6, 'world': world, 'seed': 0, 'items': 1000}
+    for dose, rate in zip((0, 1000, 3000, 10_000, 30_000, 100_000), (0.9, *own), strict=True):
+      off = 0.004 * (world - 1.5) * (dose > 0)
+      if dose or arm == 'what':
+        rows.append(row | {'arm': arm, 'alignment_tokens': dose, 'rate': rate + off})
+  found = _ratio(rows, Settings(resamples=100, matched=0.13)).log_ratio
+  assert 'beyond its full dose' in found.why and 'neither a ratio nor a bound is sure' in found.why
+
+
+def test_cells_without_alignment_are_of_no_arm_whatever_they_are_called():
+  rows = _rates({0: 0.9, 1000: 0.8, 3000: 0.5, 10_000: 0.2})
+  some = [r | {'arm': 'what'} for r in rows if r['world'] < 2 or not r['alignment_tokens']]
+  [law] = laws.find(cells.from_rows(some), settings=SETTINGS).doses
+  assert law.findings['midpoint'].why == '2 worlds; an interval over worlds needs at least 3'

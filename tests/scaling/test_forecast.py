@@ -180,6 +180,13 @@ def test_a_place_is_held_out_in_all_worlds():
     lambda text: json.dumps(json.loads(text) | {'places': [[1, 2, None]]}),
     lambda text: json.dumps(json.loads(text) | {'levels': {'0': math.nan}}),
     lambda text: json.dumps(json.loads(text) | {'formula': 3}),
+    lambda text: json.dumps(json.loads(text) | {'levels': {}}),
+    lambda text: json.dumps(
+      json.loads(text) | {'findings': [{'value': 0.0, 'low': 0.0, 'high': 0.0}]}
+    ),
+    lambda text: json.dumps(json.loads(text) | {'places': [[10**400, 1, 1.0]]}),
+    lambda text: json.dumps(json.loads(text) | {'places': [[0.5, 1, 1.0]]}),
+    lambda text: '[' * 100_000,
   ],
 )
 def test_a_damaged_forecast_is_one_line(tmp_path, table, damage):
@@ -202,6 +209,8 @@ def test_a_damaged_forecast_is_one_line(tmp_path, table, damage):
     (5, 1),
     (5, 1, '1'),
     (5, 1, True),
+    (10**400, 1, 1.0),
+    (0.5, 1, 1.0),
     b'abc',
     {3, 4, 5},
     7,
@@ -209,10 +218,16 @@ def test_a_damaged_forecast_is_one_line(tmp_path, table, damage):
   ids=str,
 )
 def test_a_planned_cell_that_cannot_be_is_named(place):
-  with pytest.raises(
-    UserError, match=r'planned: .*: parameters, tokens and compute must be numbers'
-  ):
+  told = r'planned: .*: parameters(, tokens and compute must be| and tokens must be whole) numbers'
+  with pytest.raises(UserError, match=told):
     laws.find(cells.from_rows([]), planned=[place])
+
+
+def test_a_planned_cell_has_one_compute():
+  planned = [_place(2e7, 3e7), _place(2e7, 3e7), _place(2e7, 3e7, 4e15)]
+  assert forecast.checked(planned[:2]) == planned[:1]
+  with pytest.raises(UserError, match='N = 20,000,000, D = 30,000,000: is there twice, with diff'):
+    forecast.checked(planned)
 
 
 def test_a_kept_forecast_of_other_cells_than_the_planned_is_refused(tmp_path):

@@ -159,7 +159,8 @@ def test_worlds_that_share_no_place_are_not_compared():
   apart = [r for r in rows if (sizes.index(r['parameters']) % 2 == 0) == (r['world'] < 2)]
   alone = {'parameters': 10, 'tokens': 10**6, 'seed': 0, 'loss': 5.0}  # of no level that is fitted
   found = _fit(apart + [alone | {'world': w} for w in range(4)])
-  assert len(found.notes) == 4 and all('no size is shared' in note for note in found.notes)
+  assert found.notes[-1] == '1 level has one size alone'
+  assert len(found.notes) == 5 and all('no size is shared' in note for note in found.notes[:4])
   assert all(re.match('[23] sizes', level.best.why) for level in found.levels)
 
 
@@ -174,3 +175,9 @@ def test_levels_may_be_of_other_worlds_each():
   assert not found.notes and len(found.levels) == 4
   assert all(isinstance(level.best, Estimate) for level in found.levels)
   assert found.exponent.holds(simulated.optimum(simulated.LAW))
+
+
+def test_levels_of_one_size_are_told():
+  places = [*simulated.isoflop_places(), (1e6, 3e9)]
+  found = isoflop.fit(cells.from_rows(simulated.losses(0, places=places)).losses, Settings())
+  assert len(found.levels) == 4 and found.notes == ('1 level has one size alone',)

@@ -154,7 +154,7 @@ def test_arms_are_compared_in_the_worlds_that_both_have():
     [a.difference.value for a in one.advantages], [a.difference.value for a in other.advantages]
   )
   assert len(next(law for law in one.doses if law.arm == 'why').worlds) == 7
-  assert re.search(r'what, A = \d+: no result of world 5, 6\n', text.text(one))
+  assert re.search(r'what, A = \d+: no result of worlds 5, 6\n', text.text(one))
 
 
 def test_a_slope_needs_three_sizes_with_a_ratio():
@@ -274,3 +274,17 @@ def test_a_pair_given_twice_is_told_once():
   table = cells.from_rows(simulated.rates(0, sizes=(1e6,)))
   once, twice = (laws.find(table, [PAIR] * n, SETTINGS) for n in (1, 2))
   assert laws.records(once) == laws.records(twice)
+
+
+def test_a_size_that_lacks_the_largest_dose_is_told():
+  rows = simulated.rates(0, sizes=(1e5, 1e6, 1e7, 1e8))
+  most = max(r['alignment_tokens'] for r in rows) / 1.1
+  rows = [r for r in rows if r['parameters'] < 5e7 or r['alignment_tokens'] < most]
+  found = laws.find(cells.from_rows(rows), [('why', 'what')], SETTINGS)
+  assert isinstance(found.advantage_slopes[('why', 'what'), None], Estimate)
+  [told] = [g for g in found.gaps if g.startswith('advantage')]
+  assert re.fullmatch(
+    r'advantage of why / what at the largest dose, without N = 100,000,000, D = 1,000,000: no dose '
+    r'of A = [\d,]+',
+    told,
+  )

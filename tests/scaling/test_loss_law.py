@@ -251,3 +251,20 @@ def test_of_two_budgets_with_as_many_sizes_that_of_more_worlds_is_taken():
   law = _fit([r for r in rows if r['tokens'] < 2e6 or r['world'] == 0])
   assert 'at D = 1,000,000 alone' in law.notes[0]
   assert {c.world for c in law.cells} == {0, 1, 2}
+
+
+def test_of_unlinked_worlds_those_are_taken_that_have_a_law():
+  """Two worlds have more places, but of two values of D; two others have three of each."""
+  sizes, budgets = np.geomspace(1e5, 1e7, 5), np.geomspace(1e6, 3e7, 5)
+  two = [(n, d) for n in sizes for d in budgets[:2]]
+  three = [(n, d) for n in sizes[:3] for d in budgets[2:]]
+  rows = simulated.losses(0, places=two, worlds=2)
+  others = [r | {'world': 2 + r['world']} for r in simulated.losses(1, places=three, worlds=2)]
+  law = _fit(rows + others)
+  assert {c.world for c in law.cells} == {2, 3} and law.formula == 'E + A / N^a + B / D^b'
+  assert law.notes[-1].startswith('worlds 0, 1: no place of the grid is shared')
+  few = _fit(rows + [r for r in others if r['tokens'] < budgets[3]])
+  assert few.formula == 'E + A / N^a'
+  assert few.findings['B'].why.endswith(
+    '; worlds 2, 3: no place of the grid is shared with the other worlds; left out'
+  )

@@ -17,6 +17,7 @@ stretched by sqrt((W + 1) / (W - 1)) for the one, and as Student's t asks for th
 from collections import Counter
 from collections.abc import Mapping, Sequence
 import dataclasses
+import statistics
 from zlib import crc32
 
 import numpy as np
@@ -104,15 +105,15 @@ def effective_items(groups: Sequence[Sequence[Cell]]) -> list[np.ndarray]:
 
   Worlds differ by more than their items' coin flips: with the intra-world correlation rho the
   variance of a rate is p (1 - p) (1 + (n - 1) rho) / n (Williams 1982, "Extra-binomial variation in
-  logistic linear models", model II). rho is of all groups together, by moments. Where it is large,
-  every world counts about the same, however many items it was asked. The seeds of a world share
-  what it counts.
+  logistic linear models", model II). rho is of all groups together, by moments. What is asked
+  about is the mean over worlds: so all of a group count the same, the harmonic mean of what each
+  would by itself, as the variance of their mean is. The seeds of a world share what it counts.
   """
   over, scale = 0.0, 0.0
   for group in groups:
     own, items = np.array([[c.rate, c.items] for c in group]).T
     if len(group) > 1:
-      mean = np.average(own, weights=items)
+      mean = own.mean()
       binomial = np.mean(mean * (1 - mean) / items)
       over += (own.var(ddof=1) - binomial) * (len(group) - 1)
       scale += (mean * (1 - mean) - binomial) * (len(group) - 1)
@@ -120,5 +121,9 @@ def effective_items(groups: Sequence[Sequence[Cell]]) -> list[np.ndarray]:
   found = []
   for group in groups:
     seeds = Counter(c.world for c in group)
-    found.append(np.array([c.items / (1 + (c.items - 1) * rho) / seeds[c.world] for c in group]))
+    by_world = dict.fromkeys(seeds, 0.0)
+    for c in group:
+      by_world[c.world] += c.items / (1 + (c.items - 1) * rho) / seeds[c.world]
+    each = statistics.harmonic_mean(list(by_world.values()))
+    found.append(np.array([each / seeds[c.world] for c in group]))
   return found

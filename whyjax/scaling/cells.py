@@ -25,6 +25,7 @@ from typing import Any
 
 from whyjax.errors import UserError
 from whyjax.scaling.estimate import number
+from whyjax.scaling.settings import real
 
 COLUMNS = (  # the first four are needed
   *('parameters', 'tokens', 'world', 'seed'),
@@ -149,37 +150,39 @@ def _cell(i: int, row: Mapping[str, Any]) -> Cell:
   for name in COLUMNS[:4]:
     if name not in row:
       raise UserError(f'row {i}: column {name} is missing')
-    require(_whole(row[name]), name, 'a whole number')
+    require(whole(row[name]), name, 'a whole number, below 2^63')
   for name in ('parameters', 'tokens'):
     require(row[name] > 0, name, 'above 0')
   given = {'arm': '', 'alignment_tokens': 0, 'items': 0, 'compute': None, 'loss': None}
   row = given | {'rate': None} | dict(row)
   require(isinstance(row['arm'], str), 'arm', 'the name of an arm, or empty')
   for name in ('alignment_tokens', 'items'):
-    require(_whole(row[name]) and row[name] >= 0, name, 'a whole number, at least 0')
+    require(whole(row[name]) and row[name] >= 0, name, 'a whole number, at least 0 and below 2^63')
   require(row['arm'] or not row['alignment_tokens'], 'alignment_tokens', '0 without an arm')
   for name in ('loss', 'rate', 'compute'):
-    require(row[name] is None or isinstance(row[name], numbers.Real), name, 'a number or null')
+    number = isinstance(row[name], numbers.Real) and not isinstance(row[name], bool)
+    require(row[name] is None or number, name, 'a number or null')
   loss, rate, compute = (_finite(row[name]) for name in ('loss', 'rate', 'compute'))
   require(loss is None or loss > 0, 'loss', 'above 0')
   require(rate is None or 0 <= rate <= 1, 'rate', 'between 0 and 1')
   require(rate is None or row['items'] > 0, 'items', 'above 0 where there is a rate')
   require(row['compute'] is None or (compute or 0) > 0, 'compute', 'above 0')
-  whole = {n: int(row[n]) for n in ('parameters', 'tokens', 'world', 'seed', 'alignment_tokens')}
+  counts = {n: int(row[n]) for n in ('parameters', 'tokens', 'world', 'seed', 'alignment_tokens')}
   items = int(row['items'])
   loss = None if row['arm'] else loss  # alignment is not pretraining
-  return Cell(**whole, compute=compute or 0.0, arm=row['arm'], loss=loss, rate=rate, items=items)
+  return Cell(**counts, compute=compute or 0.0, arm=row['arm'], loss=loss, rate=rate, items=items)
 
 
-def _whole(value: Any) -> bool:
+def whole(value: Any) -> bool:
+  """Whether it is a whole number that NumPy can hold."""
   try:
-    return not isinstance(value, bool) and int(value) == value
+    return not isinstance(value, bool) and int(value) == value and abs(value) < 2**63
   except (TypeError, ValueError, OverflowError):
     return False
 
 
 def _finite(value: float | None) -> float | None:
-  return float(value) if value is not None and math.isfinite(value) else None
+  return float(value) if real(value) else None
 
 
 def _unusable(row: Mapping[str, Any], cell: Cell) -> list[str]:
@@ -201,8 +204,13 @@ def _told(why: str, out: Sequence[Cell]) -> str:
 
 def name(cell: Cell) -> str:
   """A cell in words."""
+  return f'{_recipe(cell)}, world {cell.world}, seed {cell.seed}'
+
+
+def _recipe(cell: Cell) -> str:
+  """What a cell is in every world, in words."""
   arm = f', {cell.arm}, A = {number(cell.alignment_tokens)}' if cell.arm else ''
-  return f'{place(cell.place)}{arm}, world {cell.world}, seed {cell.seed}'
+  return f'{place(cell.place)}{arm}'
 
 
 def place(at: tuple[int, int]) -> str:
@@ -224,8 +232,7 @@ def missing(cells: Iterable[Cell]) -> list[str]:
   for same in groups(cells, lambda c: (c.place, c.taught)).values():
     for dose in doses(same):
       if lacking := sorted(worlds - {c.world for c in dose}):
-        what = name(dose[0]).split(', world')[0]
-        found.append(f'{what}: no result of world {", ".join(map(str, lacking))}')
+        found.append(f'{_recipe(dose[0])}: no result of {named(lacking)}')
   return found
 
 
@@ -265,15 +272,21 @@ def levels(cells: Iterable[Cell], factor: float) -> list[list[Cell]]:
 
 def doses(cells: Iterable[Cell]) -> list[list[Cell]]:
   """Cells of one arm by dose, least first. Within one the largest is at most `SAME_DOSE` times the
-  least, and no replica has two: those would be doses of their own."""
-  found: list[list[Cell]] = []
-  for count, same in groups(cells, lambda c: c.alignment_tokens).items():
-    last = found[-1] if found else []
-    twice = {c.replica for c in last} & {c.replica for c in same}
-    if last and not twice and count <= SAME_DOSE * last[0].alignment_tokens:
-      last.extend(same)
-    else:
-      found.append(same)
+  least, and no replica has two: those would be doses of their own. The nearest are put together
+  first."""
+  found = list(groups(cells, lambda c: c.alignment_tokens).values())
+
+  def apart(i):
+    """The factor over doses i and i + 1; infinite where they are two."""
+    least, most = found[i][0].alignment_tokens, found[i + 1][-1].alignment_tokens
+    twice = {c.replica for c in found[i]} & {c.replica for c in found[i + 1]}
+    return math.inf if twice or most > SAME_DOSE * least else most / least
+
+  while len(found) > 1:
+    nearest = min(range(len(found) - 1), key=apart)
+    if math.isinf(apart(nearest)):
+      break
+    found[nearest : nearest + 2] = [found[nearest] + found[nearest + 1]]
   return found
 
 

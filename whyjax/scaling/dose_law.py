@@ -67,7 +67,7 @@ def fit(cells: Sequence[Cell], arm: str, drawn: Draws | None, settings: Settings
     drawn: weights of their replicas; None where there are too few worlds for any.
   """
   place = cells[0].place
-  aligned = {c.world for c in cells if c.arm == arm}
+  aligned = {c.world for c in cells if c.taught == arm}
   cells = [c for c in cells if c.world in aligned]
   kept, left_out = complete.table(cells, [arm], settings.least_worlds)
   if drawn is None or not kept:
@@ -199,7 +199,7 @@ def _findings(theta, at, drawn: Draws, settings: Settings) -> dict[str, Finding]
   else:
     found['midpoint'] = _exp(log_mid)
   log_steep = drawn.interval(theta[:, 3])
-  ends = np.log(logistic.STEEPNESS)
+  ends = np.log(logistic.steepness(np.log(given)))
   if log_steep.low <= ends[0] + 0.01 or log_steep.high >= ends[1] - 0.01:
     found['steepness'] = Refusal('steepness', 'the doses do not bound it: more of them are needed')
   else:

@@ -122,18 +122,22 @@ def places(cells: Sequence[Cell]) -> list[Place]:
 
 
 def checked(planned: Iterable[Sequence[float]]) -> list[Place]:
-  """The places, if they can be.
+  """The places, each once, if they can be.
 
   Raises:
-    UserError: one can't.
+    UserError: one can't, or is there with two values of compute.
   """
-  found = []
+  found: dict[tuple[int, int], Place] = {}
   for place in planned:
     given = place if isinstance(place, tuple | list) else ()
     if len(given) != len(Place._fields) or not all(real(v) and v > 0 for v in given):
       raise UserError(f'planned: {place!r}: parameters, tokens and compute must be numbers above 0')
-    found.append(Place(int(given[0]), int(given[1]), float(given[2])))
-  return list(dict.fromkeys(found))
+    if not all(tables.whole(v) for v in given[:2]):
+      raise UserError(f'planned: {place!r}: parameters and tokens must be whole numbers')
+    own = Place(int(given[0]), int(given[1]), float(given[2]))
+    if found.setdefault(own[:2], own) != own:
+      raise UserError(f'planned: {tables.place(own[:2])}: is there twice, with different compute')
+  return list(found.values())
 
 
 def forecast(seen: Sequence[Cell], wanted: Sequence[Place], settings: Settings) -> Forecast:
@@ -244,9 +248,14 @@ def read(path: Path) -> Forecast:
       raise ValueError('formula and seen are texts')
     if not all(map(real, made.levels.values())):
       raise ValueError('levels are numbers')
+    predicted = [f for f in made.findings if isinstance(f, Estimate)]
+    if not all(f.low > 0 for f in predicted) or (predicted and not made.levels):
+      raise ValueError('a loss is above 0, and of some world')
     Settings(confidence=made.confidence)
     return made
   except OSError as error:
     raise UserError(f'{path}: cannot be read ({error.strerror})') from error
+  except RecursionError as error:
+    raise UserError(f'{path}: is damaged (too deep)') from error
   except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(f'{path}: is damaged ({error})') from error

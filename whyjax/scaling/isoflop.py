@@ -103,6 +103,7 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
   """
   cells, notes = tables.runs(cells), []
   groups, usable = _groups(cells, settings)
+  alone = len(tables.levels(cells, settings.same_compute)) - len(groups)
   while apart := _apart(usable):
     for at, out in apart.items():
       worlds = tables.named({c.world for c in out})
@@ -110,6 +111,8 @@ def fit(cells: Sequence[Cell], settings: Settings) -> IsoFlop:
     gone = {c for out in apart.values() for c in out}
     cells = [c for c in cells if c not in gone]
     groups, usable = _groups(cells, settings)
+  if alone:
+    notes.append(f'{alone} level{" has" if alone == 1 else "s have"} one size alone')
   return dataclasses.replace(_fit(cells, groups, usable, settings), notes=tuple(notes))
 
 

@@ -37,7 +37,8 @@ class Laws:
 
   Attributes:
     about: what the rates are of, such as a battery and a scoring.
-    gaps: cells left out, cells that some worlds lack, and what to know of a forecast that was kept.
+    gaps: cells left out, cells that some worlds lack, sizes that a slope is without, and what to
+      know of a forecast that was kept.
     loss: the law of all cells; the forecast has one of its own.
     doses: of every arm at every place.
     ratios, advantages: of every pair at every place.
@@ -90,12 +91,12 @@ def find(
   if len({c.world for c in rates}) >= settings.least_worlds:
     drawn = bootstrap.draws(rates, settings)
   doses = _dose_laws(rates, drawn, settings)
-  found = _pairs(rates, doses, pairs, drawn, settings)
+  *found, without = _pairs(rates, doses, pairs, drawn, settings)
   return Laws(
     about,
     settings,
     table,
-    (*table.left_out, *tables.missing(losses), *tables.missing(rates), *stale),
+    (*table.left_out, *tables.missing(losses), *tables.missing(rates), *without, *stale),
     loss_law.fit(losses, settings),
     isoflop.fit(losses, settings),
     made,
@@ -167,8 +168,8 @@ def _pair(pair: Pair, own, drawn: Draws, settings: Settings) -> tuple[Ratio, lis
 
 
 def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: Settings):
-  """(ratios, slopes, advantages, advantage_slopes) of Laws."""
-  ratios, slopes, advantages, advantage_slopes = [], {}, [], {}
+  """(ratios, slopes, advantages, advantage_slopes) of Laws, and sizes that the last are without."""
+  ratios, slopes, advantages, advantage_slopes, without = [], {}, [], {}, []
   for pair in pairs:
     title = ' / '.join(pair)
     own, largest = [], []
@@ -197,7 +198,10 @@ def _pairs(rates, doses, pairs: Sequence[Pair], drawn: Draws | None, settings: S
     top = max((a.dose for a in largest), default=0)  # a smaller one is no largest dose
     alike = [a for a in largest if top / a.dose <= tables.SAME_DOSE]
     advantage_slopes[pair, None] = slope.by_size(alike, f'advantage of {title}', drawn)
-  return tuple(ratios), slopes, tuple(advantages), advantage_slopes
+    if short := [tables.place(a.place) for a in largest if a not in alike]:
+      lack = f'{"; ".join(short)}: no dose of A = {number(top)}'
+      without.append(f'advantage of {title} at the largest dose, without {lack}')
+  return tuple(ratios), slopes, tuple(advantages), advantage_slopes, without
 
 
 def records(found: Laws) -> list[dict[str, Any]]:

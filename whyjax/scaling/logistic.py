@@ -6,10 +6,11 @@ at all, x = -inf, is the ceiling. What is maximised is the binomial quasi-likeli
 
 import numpy as np
 
-STEEPNESS = (0.2, 20.0)  # searched, per factor e of tokens
+STEEPNESS = (0.2, 20.0)  # searched, per factor e of tokens; where doses are close, to more
 RETRIED = (0.7, 1.5, 4.0, 12.0)  # steepnesses that resampled fits begin at, besides the best
 ALIKE = 0.1  # half the deviance by which fits differ that are as good
 OFF_SLOPE = 0.02  # a dose where so little of the fall is done, or left, does not say where it lies
+BESIDE = 0.02  # a share of the way from a dose to the next
 _EDGE = 1e-6  # rates that the likelihood sees keep so far from 0 and 1
 _STEPS = 100
 
@@ -37,6 +38,14 @@ def tokens_at(theta: np.ndarray, rate: np.ndarray) -> np.ndarray:
   return np.where(rate >= ceiling, -np.inf, np.where(rate <= floor, np.inf, x))
 
 
+def steepness(x: np.ndarray) -> tuple[float, float]:
+  """The least and the most that is searched where doses are x: so steep that a fall may lie between
+  those two that are nearest, off the slope of both, and not in the very middle alone."""
+  gaps = np.diff(np.unique(x[np.isfinite(x)]))
+  steepest = 3 * np.log(1 / OFF_SLOPE - 1) / gaps.min(initial=np.inf)
+  return STEEPNESS[0], max(STEEPNESS[1], steepest)
+
+
 def fit(
   x: np.ndarray, rates: np.ndarray, weights: np.ndarray, start: np.ndarray, reach: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -47,8 +56,9 @@ def fit(
   """
   doses = x[np.isfinite(x)]
   margin = np.log(reach)
-  low = np.array([0, 0, doses.min() - margin, np.log(STEEPNESS[0])])
-  high = np.array([1, 1, doses.max() + margin, np.log(STEEPNESS[1])])
+  flattest, steepest = np.log(steepness(x))
+  low = np.array([0, 0, doses.min() - margin, flattest])
+  high = np.array([1, 1, doses.max() + margin, steepest])
   theta = np.clip(start, low, high)
   loss = _loss(theta, x, rates, weights)
   damping = np.full(len(theta), 1e-2)
@@ -115,8 +125,8 @@ def spread_steps(
   rng: np.random.Generator,
 ) -> None:
   """Where a curve of theta [batch, 4] falls between two doses and no dose lies on its slope, every
-  midpoint between them fits as well, and the fit stops at any: such rows are put as near to the one
-  dose or to the other, by chance, as the steepest curves come.
+  midpoint between them fits as well, and the fit stops at any: such rows are put beside the one
+  dose or the other, by chance, and made as steep as that takes.
 
   Args:
     best: [4], and
@@ -127,12 +137,11 @@ def spread_steps(
   step = ((share <= OFF_SLOPE) | (share >= 1 - OFF_SLOPE)).all(axis=1)
   edges = np.array([doses[0] - np.log(reach), *doses, doses[-1] + np.log(reach)])
   after = np.searchsorted(doses, theta[:, 2])
-  near = np.log(1 / OFF_SLOPE - 1) / STEEPNESS[1]
-  low, high = edges[after] + near, edges[after + 1] - near
-  ends = np.where(rng.random(len(theta)) < 0.5, low, high)
-  moved = step & (low < high)
-  theta[moved, 2] = (best[2] + (ends - best[2]) / stretch)[moved]
-  theta[moved, 3] = np.log(STEEPNESS[1])
+  near = BESIDE * (edges[after + 1] - edges[after])
+  ends = np.where(rng.random(len(theta)) < 0.5, edges[after] + near, edges[after + 1] - near)
+  steep = np.maximum(steepness(x)[1], np.log(1 / OFF_SLOPE - 1) / near)
+  theta[step, 2] = (best[2] + (ends - best[2]) / stretch)[step]
+  theta[step, 3] = np.log(steep)[step]
 
 
 def starts(x: np.ndarray, rates: np.ndarray) -> np.ndarray:

@@ -112,17 +112,20 @@ def fit(cells: Sequence[Cell], settings: Settings, wanted: Collection[tuple] = (
       for letter in LETTERS[axis]:
         refused[letter] = Refusal(letter, _few(axis, values[axis]))
   while axes:
-    chosen, notes = _usable(cells, axes, wanted)
+    chosen, held, apart = _usable(cells, axes, wanted)
     if why := too_few(chosen, axes):
-      if len(axes) == 1 and not too_few(_linked(cells)[0], axes):
+      if len(axes) == 1 and not too_few(_linked(cells, axes)[0], axes):
         (other,) = (axis for axis in AXES if axis not in axes)
         why = f'no {SIGNS[other]} has the {FEWEST + 1} values of {SIGNS[axes[0]]} that a law needs'
+      why = '; '.join([why, *apart])
       for letter in LETTERS[axes[-1]]:
         refused[letter] = Refusal(letter, why)
       axes = axes[:-1]  # the law of N alone asks for less
     else:
       law = fit_axes(chosen, tuple(axes), settings)
-      return dataclasses.replace(law, findings=law.findings | refused, notes=(*law.notes, *notes))
+      return dataclasses.replace(
+        law, findings=law.findings | refused, notes=(*law.notes, *held, *apart)
+      )
   why = '; '.join(dict.fromkeys(r.why for r in refused.values()))
   return LossLaw('none', {'E': Refusal('E', why)} | refused, tuple(cells))
 
@@ -136,27 +139,34 @@ def _few(axis: str, values: Sequence[int]) -> str:
   return f'{len(values)} values of {SIGNS[axis]} ({shown}); an exponent needs at least {FEWEST}'
 
 
-def _linked(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+def _linked(cells: Sequence[Cell], axes: Sequence[str]) -> tuple[list[Cell], list[str]]:
   """The cells of the worlds that shared places link, and a note on the rest: by nothing can levels
-  of those be told from the law. Of several such chains that of most places."""
+  of those be told from the law. Of several such chains one that has a law of these axes if there
+  is, and then that of most places."""
   chains = tables.chains(cells, lambda c: c.place)
   own = [[c for c in cells if c.world in worlds] for worlds in chains]
   if len(own) < 2:
     return list(cells), []
-  kept = max(own, key=lambda some: (len({c.place for c in some}), len(some)))
+
+  def use(some):
+    return not too_few(some, axes), len({c.place for c in some}), len(some)
+
+  kept = max(own, key=use)
   apart = tables.named({c.world for c in cells} - {c.world for c in kept})
   return kept, [f'{apart}: no place of the grid is shared with the other worlds; left out']
 
 
 def _usable(
   cells: Sequence[Cell], axes: Sequence[str], wanted: Collection[tuple]
-) -> tuple[list[Cell], list[str]]:
-  """The cells that a law of these axes is fitted to; notes on what is held fixed or left out."""
+) -> tuple[list[Cell], list[str], list[str]]:
+  """(the cells that a law of these axes is fitted to, notes on what is held fixed, notes on what is
+  left out)."""
   if len(axes) == 2:
-    return _linked(cells)
+    chosen, apart = _linked(cells, axes)
+    return chosen, [], apart
   (other,) = (axis for axis in AXES if axis not in axes)
   by_value = tables.groups(cells, lambda c: getattr(c, other))
-  linked = {value: _linked(own) for value, own in by_value.items()}
+  linked = {value: _linked(own, axes) for value, own in by_value.items()}
   asked = {place[AXES.index(other)] for place in wanted}
 
   def use(value):
@@ -168,7 +178,7 @@ def _usable(
   level, exponent = LETTERS[other]
   held = f'{SIGNS[other]} = {number(value, 7)}'
   own, apart = linked[value]
-  return own, [f'at {held} alone: E holds {level} / {SIGNS[other]}^{exponent}', *apart]
+  return own, [f'at {held} alone: E holds {level} / {SIGNS[other]}^{exponent}'], apart
 
 
 def too_few(cells: Sequence[Cell], axes: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ def ratio(treatment: DoseLaw, control: DoseLaw, drawn: Draws, settings: Settings
       why = _bound(treatment, end, theirs, control.arm, matched, drawn)
     return refused(why, matched)
   ours, far = _crossing(treatment, rate, matched, settings)
-  if why := _off(treatment, ours, theirs, control.arm, matched, drawn) or far:
+  if why := _off(treatment, rate, ours, theirs, control.arm, matched, drawn) or far:
     return refused(why, matched)
   samples = (ours - theirs) / np.log(10)
   return Ratio(at, *names, worlds, drawn.interval(samples), matched, samples)
@@ -148,16 +148,17 @@ def _unfit(law: DoseLaw) -> str:
   return law.fails and f'{law.arm}: {law.fails}'
 
 
-def _off(law: DoseLaw, ours, theirs, control: str, matched: Estimate, drawn: Draws) -> str:
+def _off(law: DoseLaw, rate, ours, theirs, control: str, matched: Estimate, drawn: Draws) -> str:
   """What can be said where the curve of the treatment comes to the matched rate outside of its
-  doses: a bound where that is sure; '' where it is within them."""
+  doses: a bound where that is sure, by the curve and by the rates themselves, which it smooths; ''
+  where it is within them."""
   smallest = law.doses.index(law.given[0])
   low, high = np.log(law.doses[smallest]), np.log(law.doses[-1])
   if low <= ours[0] <= high:
     return ''
   crossed = drawn.interval(ours)
-  if crossed.high < low or crossed.low > high:
-    end = smallest if crossed.high < low else -1
+  end = smallest if crossed.high < low else -1 if crossed.low > high else None
+  if end is not None and end == _observed_end(law, rate, drawn):
     return _bound(law, end, theirs, control, matched, drawn)
   where, dose = ('below its smallest', smallest) if ours[0] < low else ('beyond its full', -1)
   return (

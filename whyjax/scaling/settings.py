@@ -80,8 +80,12 @@ class Settings:
 
 def real(value: object) -> bool:
   """Whether it is a finite number."""
-  number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-  return number and math.isfinite(value)
+  if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    return False
+  try:
+    return math.isfinite(value)
+  except OverflowError:  # a whole number that no float holds
+    return False
 
 
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:

@@ -72,9 +72,10 @@ def _slope(x: np.ndarray, found: Sequence[Ratio | Advantage], what: str, drawn: 
   values = np.array([f.samples for f in found])
   away = values - values.mean(axis=0)
   slopes = np.linalg.pinv(x) @ away
+  told = np.round(slopes[0], 12)  # least squares leave 1e-17 of 0, which would be printed
   if why := _bend(away - x @ slopes, worlds, drawn):
     return Refusal(what, why)
-  return drawn.among(worlds).interval(slopes[0])
+  return drawn.among(worlds).interval(told)
 
 
 def _bend(left: np.ndarray, worlds: int, drawn: Draws) -> str:
