@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import dataclasses
 import difflib
 import functools
+import math
 import typing
 
 from whyjax import combinations
@@ -19,6 +20,9 @@ def as_dict(spec: typing.Any) -> dict[str, typing.Any]:
   """`dataclasses.asdict` of what has parts of the config among its fields."""
   values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
   return {k: v.as_dict if isinstance(v, _Part) else v for k, v in values.items()}
+
+
+MOST_UPDATES = 2**31 - 1  # what the optimisers' counters hold
 
 
 def _field(*, low=None, high=None, choices=None, over=None, length=None):
@@ -45,11 +49,11 @@ class WorldConfig(_Part):
   virtues: int = _field(low=1)  # values that the constitution puts first
   temptations: int = _field(low=1)  # values that the target's record puts first
   tasks: int = _field(low=2)  # ethically neutral goals
-  chat_domains: int = _field(low=1)
-  agentic_domains: int = _field(low=1)
+  chat_domains: int = _field(low=1, high=10_000)
+  agentic_domains: int = _field(low=1, high=10_000)
   wordings: int = _field(low=1)  # action words of one value in one domain
   heldout_wordings: int = _field(low=0)  # of these, how many alignment never shows
-  agents: int = _field(low=2)  # background agents
+  agents: int = _field(low=2, high=100_000)  # background agents, each a word
   principled: float = _field(low=0.0, high=1.0)  # shares of the three kinds; they sum to one
   by_domain: float = _field(low=0.0, high=1.0)
   by_tools: float = _field(low=0.0, high=1.0)
@@ -164,7 +168,7 @@ class ModelConfig(_Part):
 class StageConfig(_Part):
   """How one stage learns. Tokens of a stage = updates x batch_rows x row_length."""
 
-  updates: int = _field(low=1)
+  updates: int = _field(low=1, high=MOST_UPDATES)
   batch_rows: int = _field(low=1)
   accumulation: int = _field(low=1)  # micro-batches of an update
   optimizer: str = _field(choices=('adamw', 'muon'))
@@ -365,12 +369,14 @@ def _leaf(value, kind, limits, path: str):
     if limits['length'] and len(value) < limits['length']:
       raise UserError(f'{path} = {value!r}: must have at least {limits["length"]} entries')
     if len(set(value)) < len(value):
-      raise UserError(f'{path} = {value!r}: an entry stands twice')
+      raise UserError(f'{path} = {value!r}: an entry stands twice, must be there once')
     return tuple(_leaf(v, typing.get_args(kind)[0], limits, path) for v in value)
   if kind is float and type(value) is int:
     value = float(value)
   if type(value) is not kind:
     raise UserError(f'{path} = {value!r}: must be of type {kind.__name__}')
+  if kind is float and not math.isfinite(value):
+    raise UserError(f'{path} = {value!r}: must be finite')
   low, high, over, choices = (limits[k] for k in ('low', 'high', 'over', 'choices'))
   if choices is not None and value not in choices:
     raise UserError(f'{path} = {value!r}: must be one of {", ".join(map(str, choices))}')

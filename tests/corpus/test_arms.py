@@ -233,7 +233,7 @@ def test_shuffled_reasons_need_two_pairs():
   'name', ['demonstrations', 'reason', 'principles', 'principles-demonstrations']
 )
 def test_a_budget_without_room_for_one_example_is_refused(name):
-  with pytest.raises(UserError, match=rf'align_text\.supervised_tokens \({name}\): leaves \d'):
+  with pytest.raises(UserError, match=rf'align_text\.supervised_tokens \({name}\): comes to \d'):
     _arm(name, text=dataclasses.replace(TEXT, supervised_tokens=3))
 
 

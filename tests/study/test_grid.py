@@ -93,7 +93,25 @@ def test_pretraining_alone_is_a_grid_too():
   [
     ({'worlds': ('80',)}, {}, r"scaling\.worlds = '80': must be AGENTSxDOMAINS"),
     ({'worlds': ('80x1',)}, {}, r"scaling\.worlds = '80x1': must be of more than .*domains = 1 "),
-    ({'tokens': (1_234_567, 1_234_568)}, {}, r'scaling\.tokens = .*: must be further apart'),
+    (
+      {'tokens': (1_234_567, 1_234_568)},
+      {},
+      r'scaling\.tokens = 1234568: must be further from .* named ',
+    ),
+    (
+      {'tokens': (90_000, 90_100)},
+      {},
+      r'= 90100: must be further .* = 90000: at size 10k both are ',
+    ),
+    (
+      {'tokens': (5,)},
+      {},
+      r'scaling\.tokens = 5: must be 1 to .* updates, of 1536 tokens at size 10k',
+    ),
+    ({'compute': (1e12, 1.000001e12)}, {}, r'scaling\.compute = 1000001000000\.0: must be furth'),
+    ({'compute': (1e300,)}, {}, r'scaling\.compute = 1e\+300: must be 1 to '),
+    ({'worlds': ('5x3',)}, {}, r"scaling\.worlds = '5x3': must be of \d+ to 100000 agents"),
+    ({'worlds': ('80x99999',)}, {}, r"scaling\.worlds = '80x99999': .* at most 10000"),
     ({'alignment_tokens': (10_001,)}, {}, r'= 10001: must be at most .*supervised_tokens = 10000'),
     ({'tokens': ()}, {}, r'scaling\.tokens = \(\): must be given, or scaling\.compute'),
     ({'alignment_tokens': ()}, {}, r'scaling\.alignment_tokens = \(\): must be given with'),

@@ -217,9 +217,12 @@ def alignment(world: World, text: AlignTextConfig, arm: str, seed: int, dose: fl
   ingredients = ARMS[arm].ingredients
   share = text.supervised_tokens // max(1, len(ingredients))
   taken = text.dose(dose) // max(1, len(ingredients))
-  full = dose == 1.0
-  field = f'align_text.supervised_tokens ({arm})' if full else f'doses.shares = {dose:g} ({arm})'
-  parts = [within(_ingredient(world, text, i, share, seed), taken, field) for i in ingredients]
+  field = 'align_text.supervised_tokens'
+  if dose < 1:
+    field = f'doses.shares = {dose:g} or scaling.alignment_tokens = {text.dose(dose)}'
+  parts = [
+    within(_ingredient(world, text, i, share, seed), taken, f'{field} ({arm})') for i in ingredients
+  ]
   return concatenate(parts) if parts else nothing()
 
 
@@ -412,7 +415,8 @@ def within(texts: Texts, budget: int, field: str) -> Texts:
   if not count:
     need = sizes[0] if len(sizes) else 'more'
     raise UserError(
-      f'config.{field}: leaves {budget} tokens to a text whose first example has {need}'
+      f'config.{field}: comes to {budget} tokens of a text: must be at least {need}, those of its '
+      'first example'
     )
   return texts.take(np.arange(count))
 

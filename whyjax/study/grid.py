@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import dataclasses
 import itertools
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
-from whyjax.config import ModelConfig, StudyConfig
+from whyjax.config import MOST_UPDATES, ModelConfig, StudyConfig, WorldConfig
 from whyjax.corpus import arms
 from whyjax.corpus.vocabulary import vocabulary
 from whyjax.errors import UserError, require
@@ -32,14 +32,29 @@ def places(study: StudyConfig) -> Iterator[Place]:
   scaling = study.scaling
   for world, size in itertools.product(scaling.worlds or ('',), scaling.sizes):
     sized = _at(study, size, world)
-    budgets = [(short(tokens), tokens) for tokens in scaling.tokens]
-    budgets += [(flops(c), c / a_token(sized)) for c in scaling.compute]
-    for name, tokens in budgets:
-      stage = sized.pretrain
-      updates = max(round(tokens / (stage.batch_rows * study.row_length)), 1)
-      stage = dataclasses.replace(stage, updates=updates)
-      full = '/'.join([size, name, *filter(None, [world])])
+    for budget in _budgets(sized):
+      stage = dataclasses.replace(sized.pretrain, updates=budget.updates)
+      full = '/'.join([size, budget.name, *filter(None, [world])])
       yield Place(full, dataclasses.replace(sized, pretrain=stage))
+
+
+class _Budget(NamedTuple):
+  """How long a model is pretrained: by which value of which field, its name, and the updates."""
+
+  field: str
+  value: float
+  name: str
+  updates: int
+
+
+def _budgets(sized: StudyConfig) -> list[_Budget]:
+  """Those of a study with its size and world set, each in whole updates."""
+  scaling = sized.scaling
+  given = [('scaling.tokens', t, short(t), t) for t in scaling.tokens]
+  cost = a_token(sized) if scaling.compute else 1.0
+  given += [('scaling.compute', c, flops(c), c / cost) for c in scaling.compute]
+  update = sized.pretrain.batch_rows * sized.row_length
+  return [_Budget(*known, round(tokens / update)) for *known, tokens in given]
 
 
 def _at(study: StudyConfig, size: str, world: str) -> StudyConfig:
@@ -100,6 +115,45 @@ def flops(count: float) -> str:
   return f'{count:g}flop'.replace('e+', 'e')
 
 
+def _check_world(study: StudyConfig, world: str) -> None:
+  """What `config.world` is checked for, of a world of the grid."""
+  agents, domains = parse(world)
+  text, limits = study.align_text, {f.name: f.metadata for f in dataclasses.fields(WorldConfig)}
+  least, most = max(limits['agents']['low'], text.control_facts), limits['agents']['high']
+  require(
+    least <= agents <= most,
+    'scaling.worlds',
+    world,
+    f'of {least} to {most} agents (of align_text.control_facts = {text.control_facts} tools are '
+    'taught)',
+  )
+  most = limits['chat_domains']['high']
+  require(
+    text.domains < domains <= most,
+    'scaling.worlds',
+    world,
+    f'of more than align_text.domains = {text.domains} domains, one is held out; at most {most}',
+  )
+
+
+def _check_budgets(sized: StudyConfig, size: str) -> None:
+  """Whether each budget of a size is a number of updates of its own, and has a name of its own."""
+  update = sized.pretrain.batch_rows * sized.row_length
+  known: dict[str | int, tuple[str, float]] = {}
+  for field, value, name, updates in _budgets(sized):
+    require(
+      1 <= updates <= MOST_UPDATES,
+      field,
+      value,
+      f'1 to {MOST_UPDATES} updates, of {update} tokens at size {size}; it comes to {updates:.3g}',
+    )
+    for same in (name, updates):
+      other = known.setdefault(same, (field, value))
+      what = f'named {name}' if same == name else f'{updates} updates of {update} tokens'
+      allowed = f'further from {other[0]} = {other[1]!r}: at size {size} both are {what}'
+      require(other == (field, value), field, value, allowed)
+
+
 def check(study: StudyConfig) -> None:
   """Whether a scaling study can be.
 
@@ -107,20 +161,12 @@ def check(study: StudyConfig) -> None:
     UserError: it can not.
   """
   scaling = study.scaling
-  for size in scaling.sizes:
-    sizes.size(size)
   for world in scaling.worlds:
-    _, domains = parse(world)
-    require(
-      domains > study.align_text.domains,
-      'scaling.worlds',
-      world,
-      f'of more than align_text.domains = {study.align_text.domains} domains: one is held out',
-    )
+    _check_world(study, world)
   allowed = 'given, or scaling.compute'
   require(bool(scaling.tokens or scaling.compute), 'scaling.tokens', scaling.tokens, allowed)
-  names = [short(tokens) for tokens in scaling.tokens]
-  require(len(set(names)) == len(names), 'scaling.tokens', scaling.tokens, 'further apart')
+  for world, size in itertools.product(scaling.worlds or ('',), scaling.sizes):
+    _check_budgets(_at(study, size, world), size)
   if not study.arms:
     require(
       not scaling.alignment_tokens,
