@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize
 
 from benchmarks import law_coverage as simulated
-from whyjax.scaling import bootstrap, cells, complete, dose_law, laws, logistic, ratio
+from whyjax.scaling import bootstrap, cells, complete, dose_law, logistic, ratio
 from whyjax.scaling.estimate import Estimate, Refusal
 from whyjax.scaling.settings import Settings
 
@@ -494,10 +494,3 @@ def test_a_bound_needs_the_rates_themselves():
         rows.append(row | {'arm': arm, 'alignment_tokens': dose, 'rate': rate + off})
   found = _ratio(rows, Settings(resamples=100, matched=0.13)).log_ratio
   assert 'beyond its full dose' in found.why and 'neither a ratio nor a bound is sure' in found.why
-
-
-def test_cells_without_alignment_are_of_no_arm_whatever_they_are_called():
-  rows = _rates({0: 0.9, 1000: 0.8, 3000: 0.5, 10_000: 0.2})
-  some = [r | {'arm': 'what'} for r in rows if r['world'] < 2 or not r['alignment_tokens']]
-  [law] = laws.find(cells.from_rows(some), settings=SETTINGS).doses
-  assert law.findings['midpoint'].why == '2 worlds; an interval over worlds needs at least 3'

@@ -288,3 +288,10 @@ def test_a_size_that_lacks_the_largest_dose_is_told():
     r'of A = [\d,]+',
     told,
   )
+
+
+def test_cells_without_alignment_are_of_no_arm_whatever_they_are_called():
+  rows = [r for r in simulated.rates(0, sizes=(1e6,)) if r['arm'] != 'why']
+  some = [r | {'arm': 'what'} for r in rows if r['world'] < 2 or not r['alignment_tokens']]
+  [law] = laws.find(cells.from_rows(some), settings=SETTINGS).doses
+  assert law.findings['midpoint'].why == '2 worlds; an interval over worlds needs at least 3'

@@ -1,6 +1,7 @@
 """The laws of the loss as figures: against compute, and the best size for a compute."""
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,29 +11,30 @@ from whyjax.report import figures, law_style
 from whyjax.report.figures import LIGHT, Theme
 from whyjax.report.law_style import BAR
 from whyjax.scaling import cells as tables
-from whyjax.scaling.estimate import Estimate
+from whyjax.scaling.estimate import Estimate, student
 from whyjax.scaling.isoflop import Level
 from whyjax.scaling.laws import Laws
 
 
 def loss(found: Laws, theme: Theme = LIGHT) -> Figure:
-  """Held-out loss against compute: a size a shade, with the law and its band, and beside the cells
-  that were held out what was predicted of them."""
+  """Held-out loss against compute: a size a shade, with the law and its band where a line can be
+  drawn, and beside the cells that were held out what was predicted of them."""
   figure, ((ax,),) = figures.grid(1, 1, (7.6, 4.9), theme)
   by_size = tables.groups(found.table.losses, lambda c: c.parameters)
   looks = law_style.shades(list(by_size), theme)
   law = found.loss
   drawn = law.fit and not law.fails
+  lines = 0
   if drawn and law.fit.axes == ('parameters',):
-    _law_line(ax, found, law.cells, theme.faint)
+    lines += _law_line(ax, found, law.cells, theme.faint)
   for size, own in by_size.items():
     colour, marker = looks[size]
     if drawn and 'tokens' in law.fit.axes:
-      _law_line(ax, found, own, colour)
+      lines += _law_line(ax, found, own, colour)
     for same in tables.groups(own, lambda c: c.place).values():
-      mean, error = _mean(same)
+      mean, low, high = _mean(same, found.settings.confidence)
       x = np.mean([c.compute for c in same])
-      bar = [[2 * error * mean]] * 2
+      bar = [[mean - low], [high - mean]]
       ax.errorbar(x, mean, yerr=bar, color=colour, marker=marker, zorder=3, **BAR)
   predicted = [
     (place, f)
@@ -52,31 +54,41 @@ def loss(found: Laws, theme: Theme = LIGHT) -> Figure:
   if predicted:
     styles['predicted before it was seen'] = (theme.ink, '_')
   worlds = len({c.world for c in found.table.losses})
-  title = 'Held-out loss' + (': mean ± 2 standard errors over worlds' if worlds > 1 else '')
-  title += f'; lines: L = {law.formula}' if drawn else (
-    '; the law misses its cells and is not drawn' if law.fit else '; no law'
-  )  # fmt: skip
+  title = f'Held-out loss: {law_style.percent(found)} intervals over worlds'
+  if worlds == 1:
+    title = 'Held-out loss of one world: no interval of single cells'
+  if not law.fit:
+    title += '; no law'
+  elif lines:
+    title += f'; lines: L = {law.formula}'
+  else:
+    why = 'no size has two places' if drawn else 'it misses its cells'
+    title += f'; the law is not drawn: {why}'
   figures.legend(figure, title, styles, theme, columns=4)
   return figure
 
 
-def _mean(cells: Sequence[tables.Cell]) -> tuple[float, float]:
-  """(geometric mean of the loss over worlds, its standard error as a share of it)."""
+def _mean(cells: Sequence[tables.Cell], confidence: float) -> tuple[float, float, float]:
+  """(geometric mean of the loss over worlds, ends of its interval by Student's t)."""
   logs = [
     np.mean(np.log([c.loss for c in own]))
     for own in tables.groups(cells, lambda c: c.world).values()
   ]
-  error = np.std(logs, ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else 0.0
-  return float(np.exp(np.mean(logs))), float(error)
+  mean, away = float(np.mean(logs)), 0.0
+  if len(logs) > 1:
+    error = np.std(logs, ddof=1) / np.sqrt(len(logs))
+    normal = NormalDist().inv_cdf((1 + confidence) / 2)
+    away = float(error) * normal * student(len(logs) - 1, confidence)
+  return tuple(np.exp([mean, mean - away, mean + away]).tolist())
 
 
-def _law_line(ax: Axes, found: Laws, cells: Sequence[tables.Cell], colour: str) -> None:
-  """The law over the places of these cells that it was fitted to, of one size or of one budget of
-  text, with its band."""
+def _law_line(ax: Axes, found: Laws, cells: Sequence[tables.Cell], colour: str) -> bool:
+  """Draws the law over the places of these cells that it was fitted to, of one size or of one
+  budget of text, with its band; whether there are two for a line."""
   fit, known = found.loss.fit, {c.place for c in found.loss.cells}
   places = {c.place: (*c.place, c.compute) for c in cells if c.place in known}
   if len(places) < 2:
-    return
+    return False
   # Head and attention make compute not quite proportional to parameters and tokens.
   logs = np.log(sorted(places.values(), key=lambda p: p[2]))
   compute = np.linspace(*logs[[0, -1], 2], 60)
@@ -87,6 +99,7 @@ def _law_line(ax: Axes, found: Laws, cells: Sequence[tables.Cell], colour: str) 
   low, high = np.exp(np.quantile(samples, tails, axis=0))
   ax.fill_between(compute, low, high, color=colour, alpha=0.2, linewidth=0)
   ax.plot(compute, np.exp(value), color=colour, linewidth=1.5)
+  return True
 
 
 def isoflop(found: Laws, theme: Theme = LIGHT) -> Figure:
@@ -116,7 +129,7 @@ def isoflop(found: Laws, theme: Theme = LIGHT) -> Figure:
     axes[1].minorticks_off()
     where = dict(ha='center', va='center', transform=axes[1].transAxes)
     axes[1].text(0.5, 0.5, 'no minimum among the sizes tried', color=theme.faint, **where)
-  law_style.title(axes[0], 'Loss at equal compute; bars: where the minimum lies', theme)
+  law_style.title(axes[0], 'Loss at equal compute; black: where the minimum lies', theme)
   law_style.title(axes[1], grows, theme)
   styles = {f'C = {law_style.flops(at)}': look for at, look in looks.items()}
   title = f'The best size for a compute: {law_style.percent(found)} intervals'
@@ -134,6 +147,8 @@ def _level(axes: Sequence[Axes], level: Level, look: law_style.Look, theme: Them
   def curve(n):
     return np.exp(np.polyval(level.curve[::-1], np.log(n) - level.centre))
 
+  at, low, high = np.transpose(level.band)
+  axes[0].fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
   n = np.geomspace(level.sizes[0], level.sizes[-1], 100)
   axes[0].plot(n, curve(n), color=colour, linewidth=1.5)
   if isinstance(level.best, Estimate):

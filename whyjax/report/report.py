@@ -21,7 +21,8 @@ def build(results_path: Path, directory: Path, console: Console) -> None:
   """
   records = results.read(results_path)
   directory.mkdir(parents=True, exist_ok=True)
-  found = law_table.find(records)
+  kept = directory / law_table.FORECASTS
+  found = law_table.find(records, kept if kept.is_dir() else None)
   drawn = page.drawings(records, found)
   files = {}
   for number, drawing in enumerate(drawn, 1):

@@ -38,6 +38,7 @@ from whyjax.scaling.settings import Settings
 SIZES = 4  # of a level: a parabola through three leaves nothing free
 NARROW = 10.0  # so many sizes within this factor may do without a cubic
 LEVELS = 3  # that an exponent needs
+BAND = 40  # sizes at which the band of a curve is told
 EXPONENT = 'exponent of N_opt (isoFLOP)'
 
 
@@ -53,6 +54,7 @@ class Level:
     curve: log loss = curve[0] + curve[1] x + curve[2] x^2 (+ curve[3] x^3) with x = log N - centre;
       empty where the level was not fitted.
     centre: mean log N.
+    band: (N, low, high) of the loss that the curve has, over the sizes.
   """
 
   compute: float
@@ -61,6 +63,7 @@ class Level:
   losses: tuple[float, ...]
   curve: tuple[float, ...] = ()
   centre: float = 0.0
+  band: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,10 +301,19 @@ def _level(
     finding: Finding = Refusal(_title(group), why)
   else:
     finding = of_samples(np.exp(best[0]), np.exp(drawn[inside]), settings.confidence)
+  band = _band(samples[:, own], ends, centre, settings.confidence)
   return (
-    Level(_compute(group), finding, tuple(sizes), losses, curve, float(centre)),
+    Level(_compute(group), finding, tuple(sizes), losses, curve, float(centre), band),
     np.where(inside, drawn, np.nan),
   )
+
+
+def _band(samples: np.ndarray, ends: np.ndarray, centre: float, confidence: float):
+  """As `Level.band`, of curves [resamples, terms]."""
+  x = np.linspace(*ends, BAND)
+  values = samples @ ((x - centre)[:, None] ** np.arange(samples.shape[1])).T
+  tails = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+  return tuple(zip(*np.exp([x, *tails]).tolist(), strict=True))
 
 
 def _minimum(

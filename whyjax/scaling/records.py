@@ -1,19 +1,30 @@
 """From records of a study to the table that laws are fitted to, and from laws to records."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from whyjax import results
-from whyjax.scaling import cells, laws
+from whyjax.scaling import cells, forecast, laws
+from whyjax.scaling.cells import Table
 from whyjax.scaling.laws import Laws
 from whyjax.scaling.settings import Settings
 
 SCORINGS = ('greedy', 'forced')
 World = tuple[int, int]  # agents, and domains of each kind
+FORECASTS = 'forecasts'  # their folder in a workdir
 
 
-def find(records: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], Laws]:
-  """The laws of every size of the world and every scoring; none where no stage is of a grid."""
+def find(
+  records: Sequence[Mapping[str, Any]], kept: Path | None = None
+) -> dict[tuple[World, str], Laws]:
+  """The laws of every size of the world and every scoring; none where no stage is of a grid.
+
+  Args:
+    kept: folder of forecasts: one that was made from the same cells, of the same, is taken as it
+      was made; a new one is written there before the cells that it is of are looked at.
+  """
   study = next(iter(results.select(records, record='study')), None)
   if study is None or 'what' not in study['config'].get('scaling', {}):  # of an earlier version
     return {}
@@ -25,16 +36,21 @@ def find(records: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], Laws]:
   worlds = sorted(
     {(r['agents'], r['domains']) for r in results.select(records, record='loss') if 'agents' in r}
   )
-  return {
-    (world, scoring): laws.find(
-      cells.from_rows(rows(records, scoring, world)),
-      pairs,
-      settings,
-      f'{world[0]} agents, {world[1]} domains of each kind; {results.MAIN}, {scoring}',
-    )
-    for world in worlds
-    for scoring in SCORINGS
-  }
+  found = {}
+  for world in worlds:
+    for scoring in SCORINGS:
+      table = cells.from_rows(rows(records, scoring, world))
+      about = f'{world[0]} agents, {world[1]} domains of each kind; {results.MAIN}, {scoring}'
+      keep = kept and kept / _forecast(table, world, settings)
+      found[world, scoring] = laws.find(table, pairs, settings, about, keep=keep)
+  return found
+
+
+def _forecast(table: Table, world: World, settings: Settings) -> str:
+  """The name of a forecast: another for other cells that it is made from, or of."""
+  seen, largest = forecast.split(table.losses, settings)
+  about = f'{forecast.digest(seen)} {sorted({c.place for c in largest})} {settings.confidence}'
+  return f'{world[0]}x{world[1]}-{hashlib.sha256(about.encode()).hexdigest()[:10]}.json'
 
 
 def rows(records: Iterable[Mapping[str, Any]], scoring: str, world: World) -> list[dict[str, Any]]:

@@ -177,7 +177,9 @@ def collect(
   records += verdicts + replication.replicate(records, claimed, study.statistics, study.evals)
   records = [_of_study(study, stages, workdir), *records]
   if study.kind == 'scaling':
-    records += laws.law_records(laws.find(records))
+    kept = workdir / laws.FORECASTS
+    kept.mkdir(exist_ok=True)
+    records += laws.law_records(laws.find(records, kept))
   return records
 
 
