@@ -1,6 +1,7 @@
 """Counts against the real tree, names against counts, FLOPs against a count by hand and by XLA."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,17 @@ def test_a_size_is_what_its_name_says(name):
   model = _model(name)
   assert 0.75 < sizes.non_embedding_parameters(model) / named < 1.25
   assert model.heads % model.kv_heads == 0 and model.head_dim % 2 == 0
+
+
+def test_sizes_grow_in_all_respects():
+  """But for depth or heads where heads get twice as wide."""
+  for small, large in itertools.pairwise(sizes.SIZES):
+    a, b = _model(small), _model(large)
+    assert a.width <= b.width and a.mlp_width < b.mlp_width
+    assert sizes.non_embedding_parameters(a) < sizes.non_embedding_parameters(b)
+    assert sizes.BATCH[small] <= sizes.BATCH[large]
+    deeper = a.layers <= b.layers and a.heads <= b.heads
+    assert deeper or b.head_dim == 2 * a.head_dim
 
 
 @pytest.mark.parametrize('name', ['1m', 'tied', 'shared', 'grouped', 'all'])

@@ -4,7 +4,9 @@ from whyjax.config import ModelConfig
 from whyjax.errors import UserError
 
 # width, layers, heads, key-value heads, head_dim, mlp_width.
-# Names are the parameters without embedding and output head.
+# Names are the parameters without embedding and output head. From each to the next parameters and
+# MLP grow, and width, depth, heads and batch never fall, but for depth or heads where heads get
+# twice as wide (1m, 3m, 1b).
 SIZES = {
   '3k': (16, 1, 1, 1, 16, 40),
   '10k': (32, 1, 2, 2, 16, 72),
