@@ -180,7 +180,7 @@ def reading(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
 
 def saving(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   """Checkpoints."""
-  fewer = dict(rounds=1, updates=24, often=4) if quick else dict(rounds=rounds)
+  fewer = dict(rounds=1, updates=12, often=3) if quick else dict(rounds=rounds)
   _, checkpoint, share = checkpoints.measure(study, **fewer)
   yield Figure('checkpoints', 'a checkpoint', 's', checkpoint)
   yield Figure('checkpoints', 'share of pretraining', '%', share, most=3)

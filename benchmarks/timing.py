@@ -96,6 +96,7 @@ class Training:
     mesh = meshes.make_mesh(device, replicas, stage.batch_rows // stage.accumulation)
     shape = (model, vocabulary, stage, device, mesh, replicas, row_length)
     self.program: Program = step.make_program(*shape)
+    self._run = self.program.compiled  # now, while rivals get ready
     self.mesh = mesh
     steps = device.steps_per_dispatch
     updates = updates or steps
@@ -112,5 +113,5 @@ class Training:
 
   def __call__(self) -> None:
     for steps in self._dispatches:
-      self._state, metrics = self.program.compiled(self._state, self._stack, np.int32(steps))
+      self._state, metrics = self._run(self._state, self._stack, np.int32(steps))
       jax.block_until_ready((self._state, metrics))

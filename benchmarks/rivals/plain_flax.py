@@ -84,8 +84,11 @@ def training(arguments: str) -> Callable[[], None]:
   shape = Shape.loads(arguments)
   model = Decoder(shape)
   size = (shape.updates, shape.rows, shape.row_length)
-  batches = np.random.default_rng(0).integers(0, shape.vocabulary, size).astype(np.int32)
-  params = model.init(jax.random.key(0), batches[0])
+  rng = np.random.default_rng(0)
+  batches = rng.integers(0, shape.vocabulary, size).astype(np.int32)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batches[0])
+  # Only time is measured: drawing as Flax does takes seconds to compile.
+  params = jax.tree.map(lambda x: 0.02 * rng.standard_normal(x.shape, np.float32), shapes)
   optimizer = optax.chain(
     optax.clip_by_global_norm(1.0), optax.adamw(1e-3, b2=0.98, weight_decay=0.05)
   )
