@@ -3,8 +3,9 @@
 
 One run measures, by turns where there is something to compare with (minutes in brackets):
 
-- training: tokens/s of the size presets, as a share of the largest matmul rate seen in the same
-  run, and as ratios to Hugging Face's Llama on torch and to a plain loop of Flax Linen (9);
+- training: tokens/s of the size presets that fit in memory, as a share of the largest matmul rate
+  seen in the same run, and as ratios to Hugging Face's Llama on torch and to a plain loop of Flax
+  Linen (15);
 - replicas: 1, 2, 4 and 8 in one program (2);
 - evaluation: items/s forced and free-running, and cached decoding beside re-running the prefix (1);
 - input: the loader beside training, and padding (1);
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import json
+import os
 from pathlib import Path
 import sys
 import time
@@ -41,8 +43,10 @@ from whyjax.model import sizes
 from whyjax.training import mesh as meshes
 
 ROUNDS = 5
-SIZES = ('10k', '100k', '300k', '1m', '3m', '30m')
-ROWS = 64  # at most, so that an update of the largest takes seconds
+QUICK_SIZES = ('100k', '1m', '3m')
+BYTES = 24  # of memory a parameter: itself, its gradient, Adam's two moments, and as much to spare
+ROWS = 64  # at most, and fewer where an update would take longer than
+LONGEST = 10.0  # seconds
 CALL, QUICK_CALL = 0.6, 0.3  # seconds that a call should take at least
 EXPECTED = 0.5  # share of the peak, by which the updates of a call are chosen
 SIDES = (512, 1024, 2048)  # of the matmuls
@@ -89,8 +93,15 @@ def training(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   peak = max(Spread.of(values).median for values in rates.values())
   with contextlib.ExitStack() as stack:
     rivals = {name: stack.enter_context(Process(module)) for name, module in RIVALS.items()}
-    for size in ('100k', '1m', '3m') if quick else SIZES:
+    for size in QUICK_SIZES if quick else _fitting():
       yield from _size(study, size, rounds, QUICK_CALL if quick else CALL, peak, rivals)
+
+
+def _fitting() -> list[str]:
+  """The presets that this machine's memory holds in training."""
+  memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  models = {size: ModelConfig(**sizes.size(size)) for size in sizes.SIZES}
+  return [s for s, m in models.items() if BYTES * sizes.non_embedding_parameters(m) < memory]
 
 
 def _size(
@@ -102,13 +113,14 @@ def _size(
   rivals: dict[str, Process],
 ) -> Iterator[Figure]:
   model = ModelConfig(**sizes.size(size))
-  rows = min(study.pretrain.batch_rows * sizes.BATCH[size], ROWS)
-  stage = dataclasses.replace(study.pretrain, batch_rows=rows)
   words = vocabulary(study.world).size
-  shape = model, stage, study.device, 1, study.row_length, words
   flops = sizes.flops_per_token(model, words, study.row_length)
-  update = rows * study.row_length * flops / (EXPECTED * 1e9 * peak)  # seconds, about
-  updates = int(np.clip(np.ceil(call / update), 1, 100))
+  row = study.row_length * flops / (EXPECTED * 1e9 * peak)  # seconds, about
+  most = 2 ** int(np.log2(max(LONGEST / row, 1)))  # devices share it evenly
+  rows = min(study.pretrain.batch_rows * sizes.BATCH[size], ROWS, most)
+  updates = int(np.clip(np.ceil(call / (rows * row)), 1, 100))
+  stage = dataclasses.replace(study.pretrain, batch_rows=rows)
+  shape = model, stage, study.device, 1, study.row_length, words
   where = f'{size}, width {model.width}, {rows} x {study.row_length} tokens'
   same = {name: getattr(model, name) for name in _MODEL_FIELDS}
   arguments = Shape(

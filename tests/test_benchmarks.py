@@ -1,13 +1,14 @@
 """What speeds are compared with has the same shape as what is compared."""
 
 import dataclasses
+import itertools
 import json
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import means
+from benchmarks import means, speed
 from benchmarks.rivals import plain_flax, turns
 from benchmarks.rivals.shape import Shape
 from benchmarks.timing import by_turns
@@ -82,3 +83,9 @@ def test_in_every_round_each_works_once_and_follows_others_than_before():
   for name in works:  # nobody always follows the same one
     before = [done[at - 1] for at, other in enumerate(done) if other == name and at]
     assert len(set(before)) > 1
+
+
+def test_presets_that_fit_in_memory_are_timed(monkeypatch):
+  memory = {'SC_PAGE_SIZE': 1, 'SC_PHYS_PAGES': 4 * 10**9}
+  monkeypatch.setattr(speed.os, 'sysconf', memory.get)
+  assert speed._fitting() == [*itertools.takewhile(lambda s: s != '300m', sizes.SIZES)]
