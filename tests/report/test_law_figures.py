@@ -206,3 +206,36 @@ def test_a_law_of_one_budget_is_drawn_across_its_sizes():
   assert 'worlds' not in title
   computes = [c.compute for c in found.table.losses]
   np.testing.assert_allclose(line.get_xdata()[[0, -1]], [min(computes), max(computes)])
+
+
+def _title(figure):
+  return figure.legends[0].get_title().get_text().replace('\n', ' ')
+
+
+def test_a_law_without_two_places_of_a_size_is_not_told_to_be_drawn(found):
+  assert found.loss.fit and not found.loss.fails
+  figure = law_losses.loss(found)
+  assert 'not drawn: no size has two places' in _title(figure)
+
+
+def test_cells_have_intervals_over_worlds_or_it_is_said_that_they_have_none():
+  rows = simulated.losses(0, worlds=3)
+  some = [r for r in rows if r['world'] < 1]
+  one, three = (law_losses.loss(laws.find(cells.from_rows(r), (), SETTINGS)) for r in (some, rows))
+  assert 'one world: no interval of single cells' in _title(one)
+  assert '95% intervals over worlds' in _title(three)
+  logs = np.log([r['loss'] for r in rows if r['parameters'] == 10**5 and r['tokens'] == 10**6])
+  away = 4.302653 * logs.std(ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom
+  ends = tuple(np.round(np.exp([logs.mean() - away, logs.mean() + away]), 6).tolist())
+  assert ends in _bars(three.axes[0])
+
+
+def test_isoflop_curves_have_bands_around_them(found):
+  for level in found.isoflop.levels:
+    n, low, high = np.transpose(level.band)
+    middle = np.exp(np.polyval(level.curve[::-1], np.log(n) - level.centre))
+    assert np.all((low < middle) & (middle < high)) and (n[0], n[-1]) == pytest.approx(
+      (level.sizes[0], level.sizes[-1])
+    )
+  left = law_losses.isoflop(found).axes[0]
+  assert len(left.collections) == len(found.isoflop.levels)
