@@ -14,6 +14,7 @@ from whyjax.study import plan, runner, workdir
 from whyjax.training.interrupt import Preempted
 
 TINY = str(Path(__file__).parent / 'tiny.py')
+SCALING = Path(__file__).parents[1] / 'configs/scaling.py'
 
 
 def _main(*args: str) -> int:
@@ -63,6 +64,14 @@ def test_overrides_reach_the_study():
     ([], r'--config: missing; give --config=FILE'),
     (['--config'], 'Missing value for flag --config'),
     (['--config=absent.py'], '--config=absent.py: no such file'),
+    (
+      [f'--config={SCALING}', '--config.model.width=63'],
+      "--config.model.width=63: without effect when config.kind = 'scaling': model.width follows",
+    ),
+    (
+      [f'--config={SCALING}', '--config.pretrain.updates=7'],
+      "--config.pretrain.updates=7: without effect when config.kind = 'scaling'",
+    ),
     (['--config=.'], '--config=.: no such file'),
     ([f'--config={TINY}:laptop'], "config variant 'laptop': must be one of cpu, gpu, tpu"),
     (

@@ -59,6 +59,7 @@ def parse(argv: Sequence[str]) -> Command:
   study, workdir = None, values.workdir
   if values.config is not None:
     study = config.parse(values.config.to_dict())
+    _check_effect(study, argv)
     workdir = values.workdir or f'runs/{study.name}'
   if study or (values.action == 'report' and workdir):
     return Command(
@@ -74,6 +75,21 @@ def parse(argv: Sequence[str]) -> Command:
   raise UserError(
     '--config: missing; give --config=FILE[:variant], such as --config=configs/principles.py'
   )
+
+
+_OF_SIZES = re.compile(
+  r'--?(?:no)?config\.(pretrain\.updates|model\.(?!compute_dtype|base_width)\w+)'
+)
+
+
+def _check_effect(study: config.StudyConfig, argv: Sequence[str]) -> None:
+  """Raises UserError for an override of what a grid of sizes and budgets sets by itself."""
+  for arg in argv:
+    if study.kind == 'scaling' and (match := _OF_SIZES.match(arg)):
+      raise UserError(
+        f"{arg}: without effect when config.kind = 'scaling': {match[1]} follows from "
+        'config.scaling.sizes, tokens and compute'
+      )
 
 
 def _directory(workdir: str) -> Path:
