@@ -46,7 +46,7 @@ ROUNDS = 5
 QUICK_SIZES = ('100k', '1m', '3m')
 BYTES = 24  # of memory a parameter: itself, its gradient, Adam's two moments, and as much to spare
 ROWS = 64  # at most, and fewer where an update would take longer than
-LONGEST = 10.0  # seconds
+LONGEST, QUICK_LONGEST = 10.0, 1.0  # seconds
 CALL, QUICK_CALL = 0.6, 0.3  # seconds that a call should take at least
 EXPECTED = 0.5  # share of the peak, by which the updates of a call are chosen
 SIDES = (512, 1024, 2048)  # of the matmuls
@@ -94,7 +94,7 @@ def training(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   with contextlib.ExitStack() as stack:
     rivals = {name: stack.enter_context(Process(module)) for name, module in RIVALS.items()}
     for size in QUICK_SIZES if quick else _fitting():
-      yield from _size(study, size, rounds, QUICK_CALL if quick else CALL, peak, rivals)
+      yield from _size(study, size, rounds, quick, peak, rivals)
 
 
 def _fitting() -> list[str]:
@@ -108,7 +108,7 @@ def _size(
   study: StudyConfig,
   size: str,
   rounds: int,
-  call: float,
+  quick: bool,
   peak: float,
   rivals: dict[str, Process],
 ) -> Iterator[Figure]:
@@ -116,7 +116,8 @@ def _size(
   words = vocabulary(study.world).size
   flops = sizes.flops_per_token(model, words, study.row_length)
   row = study.row_length * flops / (EXPECTED * 1e9 * peak)  # seconds, about
-  most = 2 ** int(np.log2(max(LONGEST / row, 1)))  # devices share it evenly
+  longest, call = (QUICK_LONGEST, QUICK_CALL) if quick else (LONGEST, CALL)
+  most = 2 ** int(np.log2(max(longest / row, 1)))  # devices share it evenly
   rows = min(study.pretrain.batch_rows * sizes.BATCH[size], ROWS, most)
   updates = int(np.clip(np.ceil(call / (rows * row)), 1, 100))
   stage = dataclasses.replace(study.pretrain, batch_rows=rows)

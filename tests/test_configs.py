@@ -36,7 +36,7 @@ TINY = [
     'evals.battery_items': 4,
     'evals.max_new_tokens': 4,
     'evals.samples': 0,
-    'seeds.worlds': 3,
+    'seeds.worlds': 2,
     'seeds.per_world': 1,
     'statistics.bootstrap': 100,
     'device.compile_cache': '',

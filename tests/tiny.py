@@ -27,7 +27,8 @@ def get_config(variant: str = 'cpu') -> config_dict.ConfigDict:
   config.model = config_dict.ConfigDict(sizes.size('10k'))
   for stage in (config.pretrain, config.align, config.later_training):
     stage.update(dict(updates=6, batch_rows=4, learning_rate=1e-3, checkpoint_every=3))
-  config.evals.update(dict(battery_items=6, max_new_tokens=4, samples=0))
+  batteries = ('agentic-tools', 'facts', 'controls')
+  config.evals.update(dict(batteries=batteries, battery_items=6, max_new_tokens=4, samples=0))
   config.seeds.update(dict(first_world=1000, worlds=2, per_world=1))
   config.statistics.bootstrap = 100
   config.device.steps_per_dispatch = 2

@@ -31,7 +31,6 @@ from tests.end_to_end import programs
 from tests.end_to_end.victims import WAYS, Lost, Running, Way, end_those_of
 
 DIALS = (
-  '--config.evals.batteries=("agentic-tools", "facts", "controls")',
   *(f'--config.{stage}.checkpoint_every=1' for stage in ('pretrain', 'align', 'later_training')),
   '--config.device.steps_per_dispatch=1',
 )

@@ -19,7 +19,6 @@ DIALS = (
   '--config.later_arms=()',
   '--config.later=()',
   '--config.claims=()',
-  '--config.evals.batteries=("agentic-tools", "facts", "controls")',
   '--config.pretrain.updates=60',
   '--config.pretrain.checkpoint_every=10',
   '--config.device.steps_per_dispatch=1',
@@ -160,17 +159,17 @@ def test_a_disk_that_may_not_be_written_is_said_before_any_compute(command, disk
     assert end(disk.start(command(disk.path / 'w', '--action=expand')))[0] == 0
 
 
-@pytest.mark.parametrize('kilobytes', [20, 150])
-def test_a_limit_on_the_size_of_files_is_such_a_fault(reference, command, tmp_path, kilobytes):
+def test_a_limit_on_the_size_of_files_is_such_a_fault(reference, command, tmp_path):
   """What can be tested where nobody may make a disk."""
   words = command(tmp_path / 'w')
+  for kilobytes in (20, 150):
 
-  def limit() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1000, kilobytes * 1000))
+    def limit(size: int = 1000 * kilobytes) -> None:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-  (process,) = programs.start(words, preexec_fn=limit, stdout=subprocess.PIPE, stderr=-1)
-  code, _, said = end(process)
-  assert code == 2 and 'File too large; mend that' in fault(said), said
+    (process,) = programs.start(words, preexec_fn=limit, stdout=subprocess.PIPE, stderr=-1)
+    code, _, said = end(process)
+    assert code == 2 and 'File too large; mend that' in fault(said), said
   (process,) = programs.start(words)
   assert end(process)[0] == 0
   assert not programs.differences(programs.outcome(tmp_path / 'w'), reference)

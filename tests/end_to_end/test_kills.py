@@ -1,5 +1,5 @@
 """A few of the kills that `python -m tests.end_to_end.kills` does by the hundred, WHYJAX_TEST_KILLS
-of them (10 unless it is set); and what a kill at a known moment costs."""
+of them (6 unless it is set); and what a kill at a known moment costs."""
 
 import os
 import re
@@ -10,14 +10,13 @@ from tests.end_to_end import programs
 from tests.end_to_end.kills import Campaign
 from tests.end_to_end.victims import WAYS
 
-KILLS = int(os.environ.get('WHYJAX_TEST_KILLS', '10'))
-EVERY = 100  # updates between checkpoints: they take longer than it takes to write one
+KILLS = int(os.environ.get('WHYJAX_TEST_KILLS', '6'))
+EVERY = 60  # updates between checkpoints: they take longer than it takes to write one
 ONE_STAGE = (
   '--config.arms=("none",)',
   '--config.later_arms=()',
   '--config.later=()',
   '--config.claims=()',
-  '--config.evals.batteries=("agentic-tools", "facts", "controls")',
   f'--config.pretrain.updates={5 * EVERY}',
   f'--config.pretrain.checkpoint_every={EVERY}',
   '--config.device.steps_per_dispatch=1',
@@ -25,7 +24,8 @@ ONE_STAGE = (
 
 
 def test_nothing_is_lost_to_kills_at_random_moments(tmp_path):
-  campaign = Campaign(tmp_path, seed=26, stages=2, own=False, most=4, grace=3, say=print)
+  most = min(4, KILLS // len(WAYS))
+  campaign = Campaign(tmp_path, seed=26, stages=2, own=False, most=most, grace=3, say=print)
   campaign.work(KILLS)
   kills = campaign.records('kill')
   assert len(kills) == KILLS

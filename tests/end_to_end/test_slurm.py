@@ -27,7 +27,6 @@ DIALS = [
   '--config=tests/tiny.py',
   '--config.later_arms=()',
   '--config.later=()',
-  '--config.evals.batteries=("agentic-tools", "facts", "controls")',
   *[f'--config.{stage}.updates={UPDATES}' for stage in ('pretrain', 'align')],
   *[f'--config.{stage}.checkpoint_every={SAVED_EVERY}' for stage in ('pretrain', 'align')],
   '--config.device.steps_per_dispatch=1',

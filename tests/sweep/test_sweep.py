@@ -181,19 +181,19 @@ def test_a_run_that_waits_for_its_processes_has_not_failed(tmp_path):
   assert runs.state(run, tmp_path).word == runs.PENDING
 
 
-def test_a_failing_run_stops_no_other_and_is_tried_again(tmp_path):
-  workdir = tmp_path / 'tiny'
-  run = runs.expand(STUDY)[3]
-  assert run.stage.name == 'align/reason'
-  spoilt = _made(run, workdir) / cache.DONE
+def test_a_failing_run_stops_no_other_and_is_tried_again(swept, tmp_path):
+  workdir = Path(shutil.copytree(swept, tmp_path / 'tiny'))
+  _, other, _, failing, after = runs.expand(STUDY)
+  for gone in ('logs', *(run.stage.directory(workdir) for run in (other, failing, after))):
+    shutil.rmtree(workdir / gone)
+  (workdir / 'results.jsonl').unlink()
+  spoilt = _made(failing, workdir) / cache.DONE
   spoilt.write_text('{')
-  (workdir / workdirs.MARKER).write_text(json.dumps({'schema': 1, 'study': 'tiny'}))
   ended = command(workdir, '--action=sweep')
   assert ended.returncode == 1
-  assert (
-    '2 of 5 runs are not done: --action=status' in ended.stderr
-  )  # it, and the one that needs it
-  assert 'align/reason failed' in ended.stdout and 'damaged' in ended.stdout
+  assert '2 of 5 runs are not done: --action=status' in ended.stderr
+  assert f'{failing.stage.name} failed' in ended.stdout and 'damaged' in ended.stdout
+  assert f'{other.stage.name}: done' in ended.stdout
   assert not (workdir / 'results.jsonl').exists()
   assert '5 runs: 3 done, 0 running, 1 failed, 1 pending' in said(overview.status, STUDY, workdir)
   spoilt.unlink()

@@ -7,6 +7,7 @@ from pathlib import Path
 import sys
 import time
 
+import jax
 import numpy as np
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -43,7 +44,7 @@ class Reporter:
     """What an earlier run wrote after `saved['step']` is dropped; `tokens` are of one update."""
     self.name, self.saved = name, {key: saved[key] for key in _COUNTED}
     self._updates, self._tokens, self._label = stage.updates, tokens, label
-    self._rates = np.asarray(learning_rate(stage)(np.arange(stage.updates)))
+    self._rates = np.asarray(jax.jit(learning_rate(stage))(np.arange(stage.updates)))
     self._writes = processes.is_first()
     if self._writes:
       self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
