@@ -27,16 +27,17 @@ SIZES = ('10k', '100k', '1m')
 
 
 def measure(
-  study: StudyConfig, size: str, rounds: int = ROUNDS
+  study: StudyConfig, size: str, rounds: int = ROUNDS, counts: Sequence[int] = REPLICAS
 ) -> dict[int, tuple[Spread, Spread]]:
-  """Of so many replicas in one program: tokens/s, and the ratio to eight runs in turn."""
+  """Of so many replicas in one program: tokens/s, and the ratio to as many runs in turn as the
+  largest of `counts`, which begin with 1."""
   model = ModelConfig(**sizes.size(size))
   shape = (model, study.pretrain, study.device)
   words = vocabulary(study.world).size
-  programs = {r: Training(*shape, r, study.row_length, words) for r in REPLICAS}
+  programs = {r: Training(*shape, r, study.row_length, words) for r in counts}
 
   def in_turn():
-    for _ in range(max(REPLICAS)):
+    for _ in range(max(counts)):
       programs[1]()
 
   works = {f'{r} replicas': program for r, program in programs.items()} | {'in turn': in_turn}
@@ -44,7 +45,7 @@ def measure(
   found = {}
   for r, program in programs.items():
     own = seconds[f'{r} replicas']
-    as_much = [s * max(REPLICAS) / r for s in own]  # for the work of all replicas
+    as_much = [s * max(counts) / r for s in own]  # for the work of all replicas
     speed = Spread.of([program.tokens / s for s in own])
     found[r] = speed, ratio(seconds['in turn'], as_much)
   return found

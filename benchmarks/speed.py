@@ -12,7 +12,8 @@ One run measures, by turns where there is something to compare with (minutes in 
 - checkpoints: their share of pretraining (3);
 - start: from the command to the first update, with no compiled programs kept and with all (2).
 
-Every figure is minimum / median / maximum over rounds; `--quick` (2 to 3.5 minutes) makes fewer.
+Every figure is minimum / median / maximum over rounds; `--quick` (2 to 3 minutes) makes fewer, of
+fewer sizes.
 The same goes to FILE as JSON lines. Torch is installed for this alone: benchmarks/requirements.txt.
 """
 
@@ -43,10 +44,10 @@ from whyjax.model import sizes
 from whyjax.training import mesh as meshes
 
 ROUNDS = 5
-QUICK_SIZES = ('100k', '1m', '3m')
+QUICK_SIZES = ('100k', '1m')
 BYTES = 24  # of memory a parameter: itself, its gradient, Adam's two moments, and as much to spare
 ROWS = 64  # at most, and fewer where an update would take longer than
-LONGEST, QUICK_LONGEST = 10.0, 1.0  # seconds
+LONGEST = 10.0  # seconds
 CALL, QUICK_CALL = 0.6, 0.3  # seconds that a call should take at least
 EXPECTED = 0.5  # share of the peak, by which the updates of a call are chosen
 SIDES = (512, 1024, 2048)  # of the matmuls
@@ -94,7 +95,7 @@ def training(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   with contextlib.ExitStack() as stack:
     rivals = {name: stack.enter_context(Process(module)) for name, module in RIVALS.items()}
     for size in QUICK_SIZES if quick else _fitting():
-      yield from _size(study, size, rounds, quick, peak, rivals)
+      yield from _size(study, size, rounds, QUICK_CALL if quick else CALL, peak, rivals)
 
 
 def _fitting() -> list[str]:
@@ -108,7 +109,7 @@ def _size(
   study: StudyConfig,
   size: str,
   rounds: int,
-  quick: bool,
+  call: float,
   peak: float,
   rivals: dict[str, Process],
 ) -> Iterator[Figure]:
@@ -116,8 +117,7 @@ def _size(
   words = vocabulary(study.world).size
   flops = sizes.flops_per_token(model, words, study.row_length)
   row = study.row_length * flops / (EXPECTED * 1e9 * peak)  # seconds, about
-  longest, call = (QUICK_LONGEST, QUICK_CALL) if quick else (LONGEST, CALL)
-  most = 2 ** int(np.log2(max(longest / row, 1)))  # devices share it evenly
+  most = 2 ** int(np.log2(max(LONGEST / row, 1)))  # devices share it evenly
   rows = min(study.pretrain.batch_rows * sizes.BATCH[size], ROWS, most)
   updates = int(np.clip(np.ceil(call / (rows * row)), 1, 100))
   stage = dataclasses.replace(study.pretrain, batch_rows=rows)
@@ -165,11 +165,12 @@ def _matmul(side: int) -> Callable[[], None]:
 
 def replicated(study: StudyConfig, rounds: int, quick: bool) -> Iterator[Figure]:
   """Replicas in one program beside runs in turn."""
-  for size in ('10k',) if quick else replicas.SIZES:
-    for count, (speed, gain) in replicas.measure(study, size, rounds).items():
+  names, counts = (('10k',), (1, 8)) if quick else (replicas.SIZES, replicas.REPLICAS)
+  for size in names:
+    for count, (speed, gain) in replicas.measure(study, size, rounds, counts).items():
       name = f'{size}, {count} replicas'
       yield Figure('replicas', name, 'tokens/s', speed)
-      least = 1.2 if count == max(replicas.REPLICAS) else None
+      least = 1.2 if count == max(counts) else None
       yield Figure('replicas', f'{name}: times 8 runs in turn', 'x', gain, least)
 
 
@@ -224,7 +225,7 @@ def main(argv: list[str]) -> None:
   study = command_line.parse([argv[0], '--config=configs/principles.py']).study
   meshes.start_backend(study.device)
   rounds = 3 if _QUICK.value else ROUNDS
-  found, console = [], Console()
+  found, console = [], Console(width=None if sys.stdout.isatty() else 120)
   if _JSON.value:
     Path(_JSON.value).write_text('')
   for part in [_ONLY.value] if _ONLY.value else PARTS:
