@@ -5,22 +5,21 @@ from whyjax.errors import UserError
 
 # width, layers, heads, key-value heads, head_dim, mlp_width.
 # Names are the parameters without embedding and output head. From each to the next parameters and
-# MLP grow, and width, depth, heads and batch never fall, but for depth or heads where heads get
-# twice as wide (1m, 3m, 1b).
+# MLP grow, and width, depth, heads and batch never fall.
 SIZES = {
   '3k': (16, 1, 1, 1, 16, 40),
   '10k': (32, 1, 2, 2, 16, 72),
   '30k': (32, 2, 2, 2, 16, 88),
   '60k': (48, 2, 3, 3, 16, 136),
   '100k': (64, 2, 4, 4, 16, 176),
-  '300k': (96, 3, 6, 6, 16, 256),
+  '300k': (96, 3, 4, 4, 24, 256),
   '1m': (128, 5, 4, 4, 32, 344),
-  '3m': (256, 4, 4, 4, 64, 680),
+  '3m': (256, 5, 4, 4, 64, 512),
   '10m': (384, 6, 6, 6, 64, 1024),
   '30m': (512, 10, 8, 8, 64, 1360),
   '100m': (768, 14, 12, 12, 64, 2048),
   '300m': (1024, 24, 16, 16, 64, 2688),
-  '1b': (2048, 22, 16, 4, 128, 5504),
+  '1b': (2048, 24, 16, 4, 128, 5120),
 }
 
 # How many times the rows of the smallest models' updates. Larger models learn from larger batches

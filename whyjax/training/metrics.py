@@ -1,6 +1,7 @@
 """Where the numbers of training go: JSON lines, TensorBoard events, and a live line for people."""
 
 from collections.abc import Mapping
+import functools
 import json
 import os
 from pathlib import Path
@@ -44,7 +45,7 @@ class Reporter:
     """What an earlier run wrote after `saved['step']` is dropped; `tokens` are of one update."""
     self.name, self.saved = name, {key: saved[key] for key in _COUNTED}
     self._updates, self._tokens, self._label = stage.updates, tokens, label
-    self._rates = np.asarray(jax.jit(learning_rate(stage))(np.arange(stage.updates)))
+    self._rates = _rates(stage)
     self._writes = processes.is_first()
     if self._writes:
       self._lines = _open_lines(directory / 'metrics.jsonl', self.saved['step'])
@@ -112,6 +113,12 @@ class Reporter:
       f'{self._label}{self.name}  {end}/{self._updates}  {shown} {np.mean(record[shown]):.4f}  '
       f'{speed:,.0f} tokens/s  {left // 60:.0f}:{int(left % 60):02d} left'
     )
+
+
+@functools.cache
+def _rates(stage: StageConfig) -> np.ndarray:
+  """The learning rate of every update, by one program."""
+  return np.asarray(jax.jit(learning_rate(stage))(np.arange(stage.updates)))
 
 
 def _open_lines(path: Path, start: int):
