@@ -27,6 +27,7 @@ def arguments(size: str, target: str) -> list[str]:
   asked = [
     '--config=configs/scaling.py:tpu',
     f"--config.scaling.sizes=('{size}',)",
+    '--config.scaling.compute=(1e18,)',  # many updates of any of them
     '--config.seeds.worlds=1',
   ]
   if size in LARGE and chips < 256:  # so that the activations of an update fit

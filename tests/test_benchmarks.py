@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import means, speed
+from benchmarks import learning_rates, means, scale, speed
 from benchmarks.rivals import plain_flax, turns
 from benchmarks.rivals.shape import Shape
 from benchmarks.timing import by_turns
 from whyjax import command_line
 from whyjax.config import ModelConfig
 from whyjax.model import sizes
+from whyjax.study import graph
 
 VOCABULARY = 300
 
@@ -89,3 +90,19 @@ def test_presets_that_fit_in_memory_are_timed(monkeypatch):
   memory = {'SC_PAGE_SIZE': 1, 'SC_PHYS_PAGES': 4 * 10**9}
   monkeypatch.setattr(speed.os, 'sysconf', memory.get)
   assert speed._fitting() == [*itertools.takewhile(lambda s: s != '300m', sizes.SIZES)]
+
+
+@pytest.mark.parametrize('size', scale.SIZES)
+@pytest.mark.parametrize('target', scale.TARGETS)
+def test_what_is_compiled_for_slices_is_a_study(size, target):
+  study = command_line.parse(['whyjax', *scale.arguments(size, target)]).study
+  assert graph.stages(study)
+
+
+@pytest.mark.parametrize('kind', learning_rates.BASE_WIDTH)
+def test_learning_rates_are_tried_at_all_widths(kind, tmp_path):
+  words = learning_rates.arguments(learning_rates.RATES[0], kind, tmp_path)
+  stages = graph.stages(command_line.parse(['whyjax', *words]).study)
+  widths = [sizes.size(size)['width'] for size in learning_rates.SIZES]
+  assert [stage.study.model.width for stage in stages] == widths
+  assert {stage.study.model.base_width for stage in stages} == {learning_rates.BASE_WIDTH[kind]}
