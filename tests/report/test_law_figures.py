@@ -1,6 +1,7 @@
 """Figures of scaling laws show estimates with their intervals, and nothing that was refused."""
 
 import dataclasses
+import itertools
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -239,3 +240,18 @@ def test_isoflop_curves_have_bands_around_them(found):
     )
   left = law_losses.isoflop(found).axes[0]
   assert len(left.collections) == len(found.isoflop.levels)
+
+
+@pytest.mark.parametrize('span', [1.05, 1.4, 2.0, 5.0, 30.0, 1e4, 1e9])
+@pytest.mark.parametrize('low', [1e11, 1.7e11, 9.3e11])
+def test_labels_of_narrow_panels_do_not_run_into_each_other(low, span):
+  figure, axes = figures.grid(1, 3, (10.5, 3.2), figures.LIGHT)
+  ax = axes[0][0]
+  ax.plot([low, low * span], [0, 1])
+  ax.set_xscale('log')
+  law_style.log_x(ax, 'C, FLOPs of pretraining', figures.LIGHT)
+  figure.canvas.draw()
+  labels = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+  inside = [box for box in labels if ax.bbox.x0 <= (box.x0 + box.x1) / 2 <= ax.bbox.x1]
+  assert len(inside) >= 2
+  assert all(a.x1 < b.x0 for a, b in itertools.pairwise(inside))

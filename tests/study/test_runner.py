@@ -344,6 +344,7 @@ def test_scaling_study_trains_its_grid_and_says_what_laws_it_can_tell(tmp_path):
   laws = results.select(records, record='law')
   assert laws and all((r['value'] is None) == bool(r['why']) for r in laws)
   assert 'only one value of N' in ' '.join(r['why'] for r in laws)
+  assert not summary.arms(summary.cells(records)), 'no mean over sizes, budgets and doses'
 
 
 DOSES = (

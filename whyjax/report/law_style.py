@@ -6,7 +6,14 @@ import math
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+  FixedLocator,
+  FuncFormatter,
+  LogLocator,
+  MaxNLocator,
+  NullFormatter,
+  NullLocator,
+)
 import numpy as np
 
 from whyjax.report import figures
@@ -69,11 +76,15 @@ def log_x(ax: Axes, label: str, theme: Theme) -> None:
   ax.set_xlabel(label, color=theme.faint, fontsize=9)
   low, high = ax.get_xlim()
   # Powers of 10 alone may leave it without labels, and more than it needs run into each other.
+  decades = 10 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
   for subs in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
-    ax.xaxis.set_major_locator(LogLocator(subs=subs))
-    ticks = ax.get_xticks()
-    if np.sum((low <= ticks) & (ticks <= high)) > 2:
+    ticks = np.outer(decades, subs).ravel()
+    ticks = ticks[(low <= ticks) & (ticks <= high)]
+    if len(ticks) > 2:
+      ax.xaxis.set_major_locator(FixedLocator(ticks[:: len(ticks) // 7 + 1]))
       break
+  else:
+    ax.xaxis.set_major_locator(MaxNLocator(3))
   ax.xaxis.set_minor_formatter(NullFormatter())
   said = flops if label.startswith('C,') else count
   ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: said(x)))

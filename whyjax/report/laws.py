@@ -14,7 +14,7 @@ from whyjax.scaling.laws import Laws
 
 OF_LOSS = ('loss', 'isoflop')  # the same whatever the scoring
 ABOUT = {
-  'loss': 'Held-out loss against compute of pretraining; lines: the fitted law.',
+  'loss': 'Held-out loss against compute of pretraining; lines: the fitted law, if there is one.',
   'isoflop': 'Held-out loss against parameters at equal compute; the best size of each level.',
   'misalignment': 'Misaligned choices of each arm against compute of pretraining.',
   'doses': 'Misaligned choices against alignment tokens, with the fitted curves.',

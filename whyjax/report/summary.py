@@ -111,10 +111,11 @@ def study(records: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def cells(records: Iterable[Mapping[str, Any]]) -> dict[Key, Cell]:
-  """All cells, in the order of the file; those of doses and of phase diagrams have their own."""
+  """All cells, in the order of the file; those of doses, phase diagrams and grids of sizes have
+  their own."""
   groups: dict[Key, list] = {}
   for r in results.select(records, record='eval'):
-    if r['kind'] in ('dose', 'phase'):
+    if r['kind'] in ('dose', 'phase', 'scale'):
       continue  # one arm stands there many times, under different conditions
     key = Key(r['arm'], Moment(r['kind'], r['later']), r['battery'], r['scoring'])
     groups.setdefault(key, []).append(r)
